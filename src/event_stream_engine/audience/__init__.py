@@ -1,0 +1,4 @@
+"""The people we write to and their consent.
+
+Owns tables `users`, `consent_ledger`. May import stream, infra and kernel.
+"""

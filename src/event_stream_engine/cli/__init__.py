@@ -1,0 +1,1 @@
+"""The `ese` command, one module per group of commands. May import everything."""

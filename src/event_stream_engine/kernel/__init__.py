@@ -1,0 +1,1 @@
+"""Pure types and arithmetic: clock, errors, phone numbers, statistics, windows. Imports nothing of ours."""

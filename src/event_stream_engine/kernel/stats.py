@@ -1,0 +1,51 @@
+"""Rates, and percentiles from logarithmic buckets.
+
+The buckets are those of DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
+relative-error guarantees", VLDB 2019) with a relative error of 1 %. The same gamma for ever: rows written today must
+add up with rows written in three years. SQL computes the index with the same formula (`delivery_bucket` in the
+migrations); a test holds the two together.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+
+RELATIVE_ERROR = 0.01
+GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+SMALLEST_SECONDS = 0.001
+
+
+def sketch_index(seconds: float) -> int:
+    """Return the bucket of a duration; what is below a millisecond shares the millisecond's bucket."""
+    return math.ceil(math.log(max(seconds, SMALLEST_SECONDS)) / math.log(GAMMA))
+
+
+def sketch_value(index: int) -> float:
+    """Return the value in seconds that is within 1 % of everything in the bucket."""
+    return float(2 * GAMMA**index / (GAMMA + 1))
+
+
+def sketch_percentiles(counts: Mapping[int, int], percents: Iterable[int]) -> dict[str, float | None]:
+    """Return nearest-rank percentiles as `{"p50": seconds, …}`; all None when nothing was counted."""
+    total = sum(counts.values())
+    ordered = sorted(counts.items())
+    result: dict[str, float | None] = {}
+    for percent in percents:
+        value: float | None = None
+        rank, seen = math.ceil(percent / 100 * total), 0
+        for index, count in ordered:
+            seen += count
+            if count and seen >= rank:
+                value = sketch_value(index)
+                break
+        result[f"p{percent}"] = value
+    return result
+
+
+def percent(numerator: int, denominator: int) -> float | None:
+    """Return numerator / denominator as 0..100 with two decimals, None when the denominator is 0."""
+    return round(numerator * 100 / denominator, 2) if denominator else None
+
+
+def change_percent(now: float, before: float) -> float | None:
+    """Return the relative change in percent with one decimal, None when there was nothing before."""
+    return round((now - before) * 100 / before, 1) if before else None

@@ -1,0 +1,1 @@
+"""HTTP shell: webhooks, API, pages. Holds no rule; may import any slice, never worker or cli."""
