@@ -34,7 +34,9 @@ def _arguments(application: str, statement_timeout_ms: int) -> dict[str, Any]:
 
 async def connect(url: str, application: str, *, statement_timeout_ms: int = 0) -> Connection:
     """Open one connection in autocommit mode; `transaction` makes the transactions."""
-    return await AsyncConnection.connect(url, autocommit=True, **_arguments(application, statement_timeout_ms))
+    return await AsyncConnection.connect(
+        url, autocommit=True, **_arguments(application, statement_timeout_ms)
+    )
 
 
 @asynccontextmanager

@@ -24,7 +24,9 @@ from psycopg.rows import class_row
 
 Row = TypeVar("Row")
 Parameters = Mapping[str, Any]
-_HEADER = re.compile(r"^-- name: (?P<name>[a-z][a-z0-9_]*) :(?P<cardinality>one|maybe|many|exec)\s*$", re.MULTILINE)
+_HEADER = re.compile(
+    r"^-- name: (?P<name>[a-z][a-z0-9_]*) :(?P<cardinality>one|maybe|many|exec)\s*$", re.MULTILINE
+)
 _REQUIRED_KEYS = ("for", "note")
 
 
@@ -34,19 +36,25 @@ class Query:
     cardinality: str
     sql: LiteralString
 
-    async def one(self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None) -> Row:
+    async def one(
+        self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None
+    ) -> Row:
         """Return the only row. Errors: LookupError when there is none."""
         found = await self.maybe(conn, row, parameters)
         if found is None:
             raise LookupError(f"query {self.name} returned no row")
         return found
 
-    async def maybe(self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None) -> Row | None:
+    async def maybe(
+        self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None
+    ) -> Row | None:
         async with conn.cursor(row_factory=class_row(row)) as cursor:
             await cursor.execute(self.sql, parameters or {})
             return await cursor.fetchone()
 
-    async def many(self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None) -> list[Row]:
+    async def many(
+        self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None
+    ) -> list[Row]:
         async with conn.cursor(row_factory=class_row(row)) as cursor:
             await cursor.execute(self.sql, parameters or {})
             return await cursor.fetchall()

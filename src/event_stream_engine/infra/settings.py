@@ -1,0 +1,227 @@
+"""Settings from the environment: read once, frozen, all faults listed at once.
+
+Every secret may also come from a file: `ESE_SECRET_KEY_FILE=/run/secrets/key`. `docs/configuration.md` is generated
+from `SETTINGS`.
+"""
+
+import os
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from event_stream_engine.kernel.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    database_url: str | None
+    data_dir: Path
+    host: str
+    port: int
+    public_url: str
+    twilio_account_sid: str | None
+    twilio_auth_tokens: tuple[str, ...]
+    twilio_api_url: str
+    secret_key: str
+    timezone: ZoneInfo
+    log_format: str
+    spool_limit_bytes: int
+
+    def require_provider(self) -> None:
+        """Check that callbacks can be verified. Errors: Invalid saying what to set."""
+        if not self.twilio_auth_tokens:
+            raise Invalid(
+                "ESE_TWILIO_AUTH_TOKEN is not set, so no webhook could be verified. Set it and"
+                " ESE_TWILIO_ACCOUNT_SID, or start with `ese up --demo` to use the simulator."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One environment variable: how it is read, what it is for, what holds without it."""
+
+    name: str
+    read: Callable[[str], Any]
+    meaning: str
+    default: str | None = None
+    secret: bool = False
+
+
+def _database_url(text: str) -> str:
+    if not re.match(r"postgres(ql)?://", text):
+        raise ValueError("write it like postgresql://user:password@host:5432/ese")
+    return text
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("write it like https://engine.example.com, without query")
+    return text.rstrip("/")
+
+
+def _port(text: str) -> int:
+    if not (text.isdigit() and 1 <= int(text) <= 65535):
+        raise ValueError("a whole number from 1 to 65535 is needed")
+    return int(text)
+
+
+def _megabytes(text: str) -> int:
+    if not (text.isdigit() and int(text) > 0):
+        raise ValueError("a whole number of megabytes above 0 is needed")
+    return int(text) * 1024 * 1024
+
+
+def _account_sid(text: str) -> str:
+    if not re.fullmatch(r"AC[0-9a-fA-F]{32}", text):
+        raise ValueError("an account SID is AC and 32 hexadecimal digits")
+    return text
+
+
+def _zone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("use a name of the tz database, like Europe/Berlin") from None
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"use one of {', '.join(allowed)}")
+        return text
+
+    return read
+
+
+def _long_secret(text: str) -> str:
+    if len(text) < 32:
+        raise ValueError("at least 32 characters are needed; make one with `openssl rand -hex 32`")
+    return text
+
+
+SETTINGS = (
+    Setting(
+        "ESE_DATABASE_URL",
+        _database_url,
+        "PostgreSQL 15 or newer. Without it an embedded PostgreSQL keeps its data in ESE_DATA_DIR.",
+        secret=True,
+    ),
+    Setting(
+        "ESE_DATA_DIR", Path, "Folder for the embedded PostgreSQL, the spool and generated secrets.", "./.ese"
+    ),
+    Setting("ESE_HOST", str, "Address the web process listens on.", "127.0.0.1"),
+    Setting("ESE_PORT", _port, "Port the web process listens on.", "8000"),
+    Setting(
+        "ESE_PUBLIC_URL",
+        _http_url,
+        "The address Twilio and people reach the engine by, as seen outside a proxy; webhook signatures are checked against it. Default: http://ESE_HOST:ESE_PORT.",
+    ),
+    Setting(
+        "ESE_TWILIO_ACCOUNT_SID",
+        _account_sid,
+        "The account whose callbacks are taken; those of another are quarantined.",
+    ),
+    Setting("ESE_TWILIO_AUTH_TOKEN", str, "Key of the webhook signatures and of the REST API.", secret=True),
+    Setting(
+        "ESE_TWILIO_AUTH_TOKEN_SECONDARY",
+        str,
+        "A second token that is accepted too while the first is being rotated.",
+        secret=True,
+    ),
+    Setting(
+        "ESE_TWILIO_API_URL",
+        _http_url,
+        "Where the message API is; the simulator in a demo.",
+        "https://api.twilio.com",
+    ),
+    Setting(
+        "ESE_SECRET_KEY",
+        _long_secret,
+        "Key of the engine's own signatures. Without it one is made and kept in ESE_DATA_DIR.",
+        secret=True,
+    ),
+    Setting(
+        "ESE_TIMEZONE",
+        _zone,
+        "The workspace's time zone: days, weeks and hours of the day are counted in it.",
+        "UTC",
+    ),
+    Setting("ESE_LOG_FORMAT", _one_of("text", "json"), "text for people, json for machines.", "text"),
+    Setting(
+        "ESE_SPOOL_LIMIT_MB",
+        _megabytes,
+        "How much may wait on disk while the database is away; beyond it webhooks are refused with 503.",
+        "1024",
+    ),
+)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Errors: Invalid with one line for each fault, all of them at once.
+    """
+    environ = os.environ if environ is None else environ
+    faults: list[str] = []
+    values = {setting.name: _read(setting, environ, faults) for setting in SETTINGS}
+    known = {setting.name for setting in SETTINGS} | {f"{s.name}_FILE" for s in SETTINGS if s.secret}
+    faults += [
+        f"{name} is not a setting of this engine"
+        for name in sorted(environ)
+        if name.startswith("ESE_") and name not in known
+    ]
+    if faults:
+        raise Invalid("The settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
+    data_dir = Path(values["ESE_DATA_DIR"]).expanduser().absolute()
+    tokens = (values["ESE_TWILIO_AUTH_TOKEN"], values["ESE_TWILIO_AUTH_TOKEN_SECONDARY"])
+    return Settings(
+        database_url=values["ESE_DATABASE_URL"],
+        data_dir=data_dir,
+        host=values["ESE_HOST"],
+        port=values["ESE_PORT"],
+        public_url=values["ESE_PUBLIC_URL"] or f"http://{values['ESE_HOST']}:{values['ESE_PORT']}",
+        twilio_account_sid=values["ESE_TWILIO_ACCOUNT_SID"],
+        twilio_auth_tokens=tuple(token for token in tokens if token),
+        twilio_api_url=values["ESE_TWILIO_API_URL"],
+        secret_key=values["ESE_SECRET_KEY"] or load_or_make_secret(data_dir / "secret-key"),
+        timezone=values["ESE_TIMEZONE"],
+        log_format=values["ESE_LOG_FORMAT"],
+        spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+    )
+
+
+def _read(setting: Setting, environ: Mapping[str, str], faults: list[str]) -> Any:
+    text = environ.get(setting.name, "")
+    file = environ.get(f"{setting.name}_FILE", "") if setting.secret else ""
+    if text and file:
+        faults.append(f"{setting.name} and {setting.name}_FILE are both set; keep one")
+        return None
+    try:
+        if file:
+            text = Path(file).read_text("utf-8").strip()
+        text = text or setting.default or ""
+        return setting.read(text) if text else None
+    except OSError as error:
+        faults.append(f"{setting.name}_FILE cannot be read: {error.strerror}")
+    except ValueError as error:
+        shown = "" if setting.secret else f" is {text!r}:"
+        faults.append(f"{setting.name}{shown} {error}")
+    return None
+
+
+def load_or_make_secret(path: Path) -> str:
+    """Return the secret kept in a file, making file and secret (256 bits, mode 0600) on first use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text("ascii").strip()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+    return path.read_text("ascii").strip()
