@@ -1,0 +1,28 @@
+"""Consent: an append-only ledger of what people said, and the state that follows from it.
+
+Works on the batch in the temporary table `inbound_batch` and leaves what it did in `consent_changes` and
+`user_changes`, from which the roll-ups are kept.
+"""
+
+from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
+
+SQL = load_queries(__package__)
+
+
+async def prepare_connection(conn: Connection) -> None:
+    """Make the connection's working tables; once per connection."""
+    for query in (SQL.create_consent_changes, SQL.create_user_changes, SQL.create_consent_speakers):
+        await query.execute(conn)
+
+
+async def record_words(conn: Connection) -> None:
+    """Enter the batch's STOP, START and YES into the ledger and bring the speakers' states up to date."""
+    if not await SQL.find_speakers.execute(conn):
+        return
+    await SQL.note_consent.execute(conn, {"sign": -1})
+    await SQL.note_users.execute(conn, {"sign": -1})
+    await SQL.record_words.execute(conn)
+    await SQL.derive_states.execute(conn)
+    await SQL.note_consent.execute(conn, {"sign": 1})
+    await SQL.note_users.execute(conn, {"sign": 1})

@@ -1,0 +1,34 @@
+"""What a batch of the log does to messages, inbound messages and consent.
+
+The batch lies in `log_batch` (stream/log.py). Set-based from end to end: the number of statements does not depend on
+the number of events. Changes are left in temporary tables for `analytics/rollups.py`, in the same transaction.
+"""
+
+from event_stream_engine.audience import consent
+from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.messaging import deliveries
+from event_stream_engine.stream import dead_letters
+
+SQL = load_queries(__package__)
+
+
+async def prepare_connection(conn: Connection) -> None:
+    """Make the connection's working tables; once per connection."""
+    await SQL.create_faults.execute(conn)
+    await deliveries.prepare_connection(conn)
+    await consent.prepare_connection(conn)
+
+
+async def apply_batch(conn: Connection) -> None:
+    """Project the batch: faulty events become dead letters, the rest is merged into the tables."""
+    if await SQL.find_faults.execute(conn):
+        await dead_letters.bury_faulty_events(conn)
+    if await SQL.extract_receipts.execute(conn):
+        await deliveries.merge_receipts(conn)
+    has_inbound = await SQL.extract_inbound.execute(conn) > 0
+    if not await deliveries.store_inbound(conn, has_inbound=has_inbound):
+        return
+    if has_inbound:
+        await consent.record_words(conn)
+    await deliveries.classify_inbound(conn)

@@ -1,0 +1,58 @@
+-- name: create_faults :exec
+-- for: events of the batch that cannot be projected, with the reason, once for each connection
+-- note: temporary tables are written without WAL; emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS faults (received_on date, dedupe_key uuid, event_type text, reason text) ON COMMIT DELETE ROWS;
+
+-- name: find_faults :exec
+-- for: what cannot be projected, before anything casts it
+-- in: rows of log_batch
+-- out: rows of faults; row count
+-- note: the first fault of an event is its reason; a parameter sent twice is a JSON list and fails its pattern
+INSERT INTO faults
+SELECT received_on, dedupe_key, event_type, reason
+FROM (
+    SELECT received_on, dedupe_key, event_type, CASE
+        WHEN event_type LIKE '%%.quarantined'
+            THEN format('callback of account %%s, which is not this engine''s', coalesce(payload ->> 'AccountSid', '(none)'))
+        WHEN event_type NOT IN ('receipt.received', 'inbound.received') THEN format('event type %%s is not known', event_type)
+        WHEN coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid', '') !~ '^[A-Za-z0-9]{1,64}$' THEN 'MessageSid is missing or malformed'
+        WHEN event_type = 'receipt.received' AND status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', ''))) IS NULL
+            THEN format('MessageStatus %%s is not known', coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', '(none)'))
+        WHEN event_type = 'receipt.received' AND coalesce(payload ->> 'To', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'To is no phone number in E.164'
+        WHEN event_type = 'inbound.received' AND coalesce(payload ->> 'From', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'From is no phone number in E.164'
+    END AS reason
+    FROM log_batch
+) AS checked
+WHERE reason IS NOT NULL;
+
+-- name: extract_receipts :exec
+-- for: the status callbacks of the batch as typed rows
+-- in: rows of log_batch and faults
+-- out: rows of receipts; row count
+-- note: NOT EXISTS on an empty table costs nothing; an unreadable ErrorCode counts as "no code"
+INSERT INTO receipts (message_sid, recipient_phone, channel, sender, received_at, code, error_code)
+SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
+       regexp_replace(payload ->> 'To', '^[a-z]+:', ''),
+       CASE WHEN payload ->> 'To' LIKE '%%:%%' THEN split_part(payload ->> 'To', ':', 1) ELSE 'sms' END,
+       regexp_replace(coalesce(payload ->> 'From', payload ->> 'MessagingServiceSid', ''), '^[a-z]+:', ''),
+       received_at,
+       status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus'))),
+       CASE WHEN payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (payload ->> 'ErrorCode')::integer END
+FROM log_batch b
+WHERE event_type = 'receipt.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
+
+-- name: extract_inbound :exec
+-- for: the inbound messages of the batch as typed rows with their keyword
+-- in: rows of log_batch and faults
+-- out: rows of inbound_batch; row count
+-- note: the keyword is what the words say; consent decides later what a YES means
+INSERT INTO inbound_batch (message_sid, from_phone, to_phone, channel, body, received_at, keyword)
+SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
+       regexp_replace(payload ->> 'From', '^[a-z]+:', ''),
+       regexp_replace(coalesce(payload ->> 'To', ''), '^[a-z]+:', ''),
+       CASE WHEN payload ->> 'From' LIKE '%%:%%' THEN split_part(payload ->> 'From', ':', 1) ELSE 'sms' END,
+       coalesce(payload ->> 'Body', ''),
+       received_at,
+       inbound_keyword(coalesce(payload ->> 'Body', ''), payload ->> 'OptOutType')
+FROM log_batch b
+WHERE event_type = 'inbound.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);

@@ -1,0 +1,48 @@
+"""Messages as their receipts tell them, and inbound messages with what they mean.
+
+Works on the batch that the projection put into the temporary tables `receipts` and `inbound_batch`, and leaves what it
+did in `message_changes` and `inbound_changes`, rows as they were with sign -1 and as they are with sign +1, from which
+the roll-ups are kept. Owns tables `messages` and `inbound_events`.
+"""
+
+from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
+
+SQL = load_queries(__package__)
+
+
+async def prepare_connection(conn: Connection) -> None:
+    """Make the connection's working tables; once per connection."""
+    for query in (
+        SQL.create_receipts,
+        SQL.create_message_changes,
+        SQL.create_inbound_batch,
+        SQL.create_inbound_touched,
+        SQL.create_inbound_changes,
+    ):
+        await query.execute(conn)
+
+
+async def merge_receipts(conn: Connection) -> None:
+    """Bring messages up to date with the receipts of the batch; unknown SIDs become external messages."""
+    await SQL.merge_receipts.execute(conn)
+
+
+async def store_inbound(conn: Connection, *, has_inbound: bool) -> bool:
+    """Store new inbound messages and find those that must be classified anew.
+
+    Returns whether there are any; if so, `classify_inbound` must follow once consent is up to date.
+    """
+    touched = await SQL.touch_inbound.execute(conn)
+    if not (touched or has_inbound):
+        return False
+    await SQL.note_inbound.execute(conn, {"sign": -1})
+    if has_inbound:
+        await SQL.insert_inbound.execute(conn)
+    return True
+
+
+async def classify_inbound(conn: Connection) -> None:
+    """Set intent and immediacy of the inbound messages that `store_inbound` found."""
+    await SQL.classify_inbound.execute(conn)
+    await SQL.note_inbound.execute(conn, {"sign": 1})

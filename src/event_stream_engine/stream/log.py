@@ -1,0 +1,113 @@
+"""The append-only event log: append, read in commit order, keep the reader's place.
+
+The batch that is read stays in the database, in the temporary table `log_batch`, where the projection's SQL finds it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from psycopg.errors import CheckViolation
+
+from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
+
+SQL = load_queries(__package__)
+PROJECTOR = "projector"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One webhook as it is to be stored. `payload` is the form as JSON text."""
+
+    received_at: datetime
+    event_type: str
+    dedupe_key: UUID
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    accepted: int
+    duplicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the log: everything up to and including (xid, id) has been read."""
+
+    xid: str
+    id: int
+    events: int
+    moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Lock:
+    is_mine: bool
+
+
+async def append_events(
+    conn: Connection, events: Sequence[Event], *, source: UUID, counted_at: datetime, is_live: bool = True
+) -> Appended:
+    """Store the events that are new and count all of them, in one statement."""
+    parameters = {
+        "received_at": [event.received_at for event in events],
+        "event_type": [event.event_type for event in events],
+        "dedupe_key": [event.dedupe_key for event in events],
+        "payload": [event.payload for event in events],
+        "is_live": is_live,
+        "source": source,
+        "counted_at": counted_at,
+    }
+    try:
+        return await SQL.append_events.one(conn, Appended, parameters)
+    except CheckViolation:  # a day without partition: an import, or a worker that was away for a week
+        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        return await SQL.append_events.one(conn, Appended, parameters)
+
+
+async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
+    await SQL.ensure_event_partitions.execute(conn, {"days": sorted(days)})
+
+
+async def ensure_coming_partitions(conn: Connection, today: date) -> None:
+    """Make the partitions of yesterday to a week from today."""
+    await ensure_partitions(conn, [today + timedelta(days=days) for days in range(-1, 8)])
+
+
+async def add_intake_counts(
+    conn: Connection, counts: Iterable[tuple[datetime, str, str, int]], *, source: UUID
+) -> None:
+    """Add outcomes that stored nothing. Shape: (minute, event type, outcome, events)."""
+    columns = list(zip(*counts, strict=True))
+    names = ("minute", "event_type", "outcome", "events")
+    await SQL.add_intake_counts.execute(
+        conn, {"source": source} | {name: list(column) for name, column in zip(names, columns, strict=True)}
+    )
+
+
+async def prepare_reader(conn: Connection) -> None:
+    """Make the connection's working table; once per connection."""
+    await SQL.create_log_batch.execute(conn)
+
+
+async def lock_place(conn: Connection, reader: str = PROJECTOR) -> Place | None:
+    """Return the reader's place, held until the transaction ends; None when another process holds it."""
+    lock = await SQL.try_reader_lock.one(conn, _Lock, {"reader": reader})
+    return await load_place(conn, reader) if lock.is_mine else None
+
+
+async def load_place(conn: Connection, reader: str = PROJECTOR) -> Place:
+    return await SQL.load_cursor.one(conn, Place, {"reader": reader})
+
+
+async def read_batch(conn: Connection, place: Place, most: int) -> int:
+    """Fill `log_batch` with the next events after a place and return how many there are."""
+    return await SQL.read_log.execute(conn, {"xid": place.xid, "id": place.id, "most": most})
+
+
+async def move_place(conn: Connection, reader: str = PROJECTOR) -> Place | None:
+    """Move the reader behind the batch; None when the batch was empty."""
+    return await SQL.move_cursor.maybe(conn, Place, {"reader": reader})

@@ -1,0 +1,125 @@
+-- name: append_events :one
+-- for: one group commit: store what is new, count all of it, in one statement and so in one transaction
+-- in: received_at timestamptz[], event_type text[], dedupe_key uuid[], payload text[] (JSON) of equal length;
+--     is_live; source (process id); counted_at
+-- out: accepted and duplicate (events)
+-- index: events primary key
+-- note: sorted by dedupe key, so that two processes taking the same retries cannot lock each other in a circle;
+--       the counters commit with the events, so that received = accepted + duplicate holds after any crash
+WITH incoming AS (
+    SELECT received_at, event_type, dedupe_key, payload
+    FROM unnest(%(received_at)s::timestamptz[], %(event_type)s::text[], %(dedupe_key)s::uuid[], %(payload)s::text[])
+        AS incoming (received_at, event_type, dedupe_key, payload)
+), appended AS (
+    INSERT INTO events (received_on, received_at, event_type, dedupe_key, is_live, payload)
+    SELECT (received_at AT TIME ZONE 'UTC')::date, received_at, event_type, dedupe_key, %(is_live)s, payload::jsonb
+    FROM incoming
+    ORDER BY dedupe_key, received_at
+    ON CONFLICT (received_on, dedupe_key) DO NOTHING
+    RETURNING event_type
+), counts AS (
+    SELECT event_type, count(*) AS offered, (SELECT count(*) FROM appended a WHERE a.event_type = i.event_type) AS accepted
+    FROM incoming i
+    GROUP BY event_type
+), counted AS (
+    INSERT INTO intake_counts (minute, source, event_type, outcome, events)
+    SELECT date_trunc('minute', %(counted_at)s::timestamptz), %(source)s, event_type, outcome, events
+    FROM counts, LATERAL (VALUES ('accepted', accepted), ('duplicate', offered - accepted)) AS n (outcome, events)
+    WHERE events > 0
+    ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events
+)
+SELECT sum(accepted)::bigint AS accepted, sum(offered - accepted)::bigint AS duplicate FROM counts;
+
+-- name: add_intake_counts :exec
+-- for: outcomes of requests that stored nothing: rejected, refused, spooled
+-- in: minute timestamptz[], event_type text[], outcome text[], events bigint[] of equal length; source (process id)
+-- index: intake_counts primary key
+-- note: additive, so that a flush after a failed one only has to carry what is not yet counted
+INSERT INTO intake_counts (minute, source, event_type, outcome, events)
+SELECT minute, %(source)s, event_type, outcome, events
+FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text[], %(events)s::bigint[]) AS n (minute, event_type, outcome, events)
+ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
+
+-- name: ensure_event_partitions :exec
+-- for: partitions of the days that are about to be written
+-- in: days date[]
+-- note: a day at a time inside one statement; ensure_event_partition does nothing for a day that is there
+SELECT ensure_event_partition(day) FROM unnest(%(days)s::date[]) AS day;
+
+-- name: try_reader_lock :one
+-- for: being the only one that projects, until the end of the transaction
+-- in: reader
+-- out: is_mine
+-- note: a statement of its own before load_cursor: one snapshot for both could show a place the holder has just left
+SELECT pg_try_advisory_xact_lock(hashtext(%(reader)s)) AS is_mine;
+
+-- name: load_cursor :one
+-- for: the reader's place in the log
+-- in: reader
+-- out: xid (as text), id, events read so far, moved_at
+-- index: log_cursors primary key
+-- note: read under the reader lock when it is to be moved
+SELECT xid::text, id, events, moved_at FROM log_cursors WHERE reader = %(reader)s;
+
+-- name: create_log_batch :exec
+-- for: the working table of one batch, once for each connection
+-- note: temporary tables are written without WAL; emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS log_batch (
+    xid xid8, id bigint, received_on date, dedupe_key uuid, received_at timestamptz, event_type text, is_live boolean, payload jsonb
+) ON COMMIT DELETE ROWS;
+
+-- name: read_log :exec
+-- for: the next events after a place, in commit order
+-- in: xid, id (the place), most (events)
+-- index: events (xid, id) of each partition, merged
+-- note: only below the oldest running transaction: one that began earlier and commits later must not be skipped
+INSERT INTO log_batch (xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload)
+SELECT xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload
+FROM events
+WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY xid, id
+LIMIT %(most)s;
+
+-- name: read_dead_letters :exec
+-- for: the events of unresolved dead letters, to be tried again
+-- in: most (events)
+-- index: events primary key
+-- note: same shape as read_log, so that the same projection follows
+INSERT INTO log_batch (xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload)
+SELECT e.xid, e.id, e.received_on, e.dedupe_key, e.received_at, e.event_type, false, e.payload
+FROM dead_letters d
+JOIN events e USING (received_on, dedupe_key)
+WHERE d.resolved_at IS NULL AND d.id > %(after)s
+ORDER BY d.id
+LIMIT %(most)s;
+
+-- name: move_cursor :one
+-- for: taking note of what the batch held
+-- in: reader
+-- out: xid (as text), id, events of the new place
+-- note: with the batch in one transaction, so that each event counts once
+UPDATE log_cursors c
+SET xid = last.xid, id = last.id, events = c.events + last.events, moved_at = clock_timestamp()
+FROM (SELECT (array_agg(xid ORDER BY xid DESC, id DESC))[1] AS xid, (array_agg(id ORDER BY xid DESC, id DESC))[1] AS id, count(*) AS events FROM log_batch) AS last
+WHERE c.reader = %(reader)s AND last.xid IS NOT NULL
+RETURNING c.xid::text, c.id, c.events, c.moved_at;
+
+-- name: bury_faulty_events :exec
+-- for: events of the batch with a fault become dead letters
+-- in: rows of the temporary table faults (received_on, dedupe_key, event_type, reason)
+-- index: dead_letters (received_on, dedupe_key)
+-- note: a letter that dies again keeps its place and counts the attempt
+INSERT INTO dead_letters (received_on, dedupe_key, event_type, reason, died_at)
+SELECT received_on, dedupe_key, event_type, reason, clock_timestamp() FROM faults
+ON CONFLICT (received_on, dedupe_key)
+DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
+
+-- name: bury_batch :exec
+-- for: the whole batch, of one event, becomes dead letters with a reason that only the database knew
+-- in: reason
+-- index: dead_letters (received_on, dedupe_key)
+-- note: reached by halving a refused batch
+INSERT INTO dead_letters (received_on, dedupe_key, event_type, reason, died_at)
+SELECT received_on, dedupe_key, event_type, %(reason)s, clock_timestamp() FROM log_batch
+ON CONFLICT (received_on, dedupe_key)
+DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;

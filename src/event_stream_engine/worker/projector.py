@@ -1,0 +1,88 @@
+"""The projector: reads the log in commit order and brings state and figures up to date, one transaction a batch."""
+
+import asyncio
+import logging
+
+import psycopg
+
+from event_stream_engine.analytics import rollups
+from event_stream_engine.infra.database import Connection, connect, transaction
+from event_stream_engine.ingest import projection
+from event_stream_engine.monitoring import pipeline
+from event_stream_engine.stream import dead_letters, log
+
+BATCH_EVENTS = 5000
+IDLE_SECONDS = 0.1
+_logger = logging.getLogger(__name__)
+
+
+async def open_projector(url: str) -> Connection:
+    """Open the projector's connection with its working tables."""
+    conn = await connect(url, "ese-projector")
+    # The working tables are sometimes empty and sometimes full: a plan kept from one is wrong for the other.
+    await conn.execute("SET plan_cache_mode = force_custom_plan")
+    await log.prepare_reader(conn)
+    await projection.prepare_connection(conn)
+    return conn
+
+
+async def run_once(conn: Connection, most: int = BATCH_EVENTS) -> int:
+    """Project the next batch and return how many events it held.
+
+    A batch that the database refuses is halved until the one event that it refuses is alone; that one becomes a dead
+    letter, the others go on.
+    """
+    try:
+        return await _project(conn, most)
+    except psycopg.errors.DataError as error:
+        if most == 1:
+            return await _bury_next(conn, str(error))
+        _logger.warning("batch of %s refused, halving: %s", most, error)
+        return await run_once(conn, most // 2)
+
+
+async def _project(conn: Connection, most: int) -> int:
+    async with transaction(conn):
+        place = await log.lock_place(conn)
+        if place is None:
+            return 0
+        count = await log.read_batch(conn, place, most)
+        if count:
+            await projection.apply_batch(conn)
+            await rollups.add_changes(conn)
+            await pipeline.add_batch(conn)
+            await log.move_place(conn)
+        return count
+
+
+async def _bury_next(conn: Connection, reason: str) -> int:
+    async with transaction(conn):
+        place = await log.lock_place(conn)
+        if place is None:
+            return 0
+        count = await log.read_batch(conn, place, 1)
+        await dead_letters.bury_batch(conn, reason)
+        await log.move_place(conn)
+        return count
+
+
+async def run_projector(url: str, stopping: asyncio.Event) -> None:
+    """Project until told to stop; a lost database is waited for."""
+    while not stopping.is_set():
+        try:
+            conn = await open_projector(url)
+            async with conn:
+                while not stopping.is_set():
+                    if await run_once(conn) == 0:
+                        await _pause(stopping, IDLE_SECONDS)
+        except psycopg.OperationalError as error:
+            _logger.warning("the database is away, trying again: %s", str(error).strip().splitlines()[0])
+            await _pause(stopping, 0.5)
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass
