@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -91,5 +91,5 @@ def load_queries(package: str) -> Queries:
         missing = [key for key in _REQUIRED_KEYS if f"-- {key}: " not in body]
         if missing or name in by_name:
             raise ValueError(f"{package}/queries.sql: {name} lacks {missing} or is there twice")
-        by_name[name] = Query(name, head["cardinality"], cast(LiteralString, body))
+        by_name[name] = Query(name, head["cardinality"], body)
     return Queries(package, by_name)

@@ -1,0 +1,205 @@
+"""Intake: every webhook durable before it is answered, many in one commit.
+
+Requests wait in one list; a writer takes all that wait, commits them together and answers them. While it commits, the
+next ones gather: the slower the disk, the larger the groups. When PostgreSQL is away or slower than a deadline, the
+same group goes to the spool, and from there into the log when the database is back.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar, TypeVarTuple
+from uuid import UUID
+
+import psycopg
+
+from event_stream_engine.infra.database import Connection, connect
+from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.errors import Invalid, Unavailable
+from event_stream_engine.stream import log
+from event_stream_engine.stream.log import Event
+from event_stream_engine.stream.spool import Spool
+
+MOST_PER_COMMIT = 500
+MOST_WAITING = 20_000  # events, about 30 MB
+COMMIT_DEADLINE_SECONDS = 1.0  # Twilio waits 15 s for an answer, we promise one within 3
+SPOOL_DEADLINE_SECONDS = 1.5
+RECONNECT_SECONDS = 0.3
+FLUSH_SECONDS = 1.0
+_logger = logging.getLogger(__name__)
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+_Waiting = tuple[Event, "asyncio.Future[None]"]
+
+
+class Intake:
+    """The group commit of one web process. `accept` returns only while `run` is running."""
+
+    def __init__(self, url: str, spool: Spool, source: UUID, clock: Clock) -> None:
+        self._url = url
+        self._spool = spool
+        self._source = source
+        self._clock = clock
+        self._conn: Connection | None = None
+        self._waiting: list[_Waiting] = []
+        self._arrived = asyncio.Event()
+        self._counts: Counter[tuple[datetime, str, str]] = Counter()
+        self._spooled_events = 0
+        # One thread, because the spool is not to be used by two at a time.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+
+    @property
+    def spooled_events(self) -> int:
+        """Events of this process that wait on disk for the database."""
+        return self._spooled_events
+
+    async def accept(self, event: Event) -> None:
+        """Return when the event is committed to the log or to the spool.
+
+        Errors: Unavailable when neither is possible; Invalid when the database cannot hold the event.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            self.count(event.event_type, "refused")
+            raise Unavailable("Too many webhooks are waiting to be stored.")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, done))
+        self._arrived.set()
+        await done
+
+    def count(self, event_type: str, outcome: str) -> None:
+        """Count a request of which nothing is stored."""
+        minute = self._clock.now().replace(second=0, microsecond=0)
+        self._counts[minute, event_type, outcome] += 1
+
+    async def run(self) -> None:
+        """Write, keep the connection, drain the spool and flush the counters, until cancelled."""
+        self._spooled_events = await self._in_thread(self._spool.count_events)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write_groups())
+                tasks.create_task(self._tend())
+        finally:
+            if self._waiting:
+                await self._store_group(self._waiting)
+            if self._conn is not None:
+                with suppress(psycopg.Error):
+                    await self._flush_counts(self._conn)
+                await self._conn.close()
+            self._thread.shutdown()
+
+    async def _write_groups(self) -> None:
+        while True:
+            await self._arrived.wait()
+            group, self._waiting = self._waiting[:MOST_PER_COMMIT], self._waiting[MOST_PER_COMMIT:]
+            if not self._waiting:
+                self._arrived.clear()
+            await self._store_group(group)
+
+    async def _store_group(self, group: list[_Waiting]) -> None:
+        """Store a group and answer each of its requests; never raises."""
+        try:
+            failure = await self._store([event for event, _ in group])
+        except psycopg.DataError as error:
+            if len(group) > 1:  # one of them is at fault: find it, the others are innocent
+                for one in group:
+                    await self._store_group([one])
+                return
+            failure = Invalid(f"The webhook cannot be stored: {error}")
+        for event, done in group:
+            if failure is not None:
+                self.count(
+                    event.event_type,
+                    "refused" if isinstance(failure, Unavailable) else "rejected: unstorable",
+                )
+            if not done.done():
+                done.set_result(None) if failure is None else done.set_exception(failure)
+
+    async def _store(self, events: list[Event]) -> Exception | None:
+        if await self._append(events):
+            return None
+        try:
+            async with asyncio.timeout(SPOOL_DEADLINE_SECONDS):
+                await self._in_thread(self._spool.put, events)
+        except Unavailable as error:
+            return error
+        except TimeoutError:
+            return Unavailable("Neither the database nor the disk answers.")
+        self._spooled_events += len(events)
+        return None
+
+    async def _append(self, events: list[Event]) -> bool:
+        """Commit to the log; False when that did not surely happen within the deadline.
+
+        It may have happened all the same; the spooled copy is then a duplicate, which the log knows.
+        """
+        conn = self._conn
+        if conn is None:
+            return False
+        now = self._clock.now()
+        work = asyncio.ensure_future(log.append_events(conn, events, source=self._source, counted_at=now))
+        # Not wait_for: cancelling a query waits for a database that may not answer.
+        await asyncio.wait({work}, timeout=COMMIT_DEADLINE_SECONDS)
+        if not work.done():
+            reason = "no commit within the deadline"
+            work.add_done_callback(lambda late: late.cancelled() or late.exception())
+        else:
+            error = work.exception()
+            if error is None:
+                return True
+            if isinstance(error, psycopg.DataError):
+                raise error
+            reason = str(error)
+        _logger.warning("webhooks go to the spool: %s", reason.strip().splitlines()[0])
+        self._conn = None
+        await conn.close()
+        return False
+
+    async def _tend(self) -> None:
+        while True:
+            try:
+                if self._conn is None:
+                    self._conn = await connect(self._url, "ese-intake")
+                    await log.ensure_coming_partitions(self._conn, self._clock.now().date())
+                    _logger.info("webhooks go to the database")
+                if self._spooled_events or self._counts:
+                    async with await connect(self._url, "ese-intake-drain") as conn:
+                        await self._drain(conn)
+                        await self._flush_counts(conn)
+            except psycopg.Error as error:
+                _logger.debug("the database is away: %s", error)
+            await asyncio.sleep(RECONNECT_SECONDS if self._conn is None else FLUSH_SECONDS)
+
+    async def _drain(self, conn: Connection) -> None:
+        while rows := await self._in_thread(self._spool.take, MOST_PER_COMMIT):
+            try:
+                await self._append_spooled(conn, rows)
+            except psycopg.DataError:
+                for row in rows:
+                    try:
+                        await self._append_spooled(conn, [row])
+                    except psycopg.DataError as error:
+                        await self._in_thread(self._spool.quarantine, [row[0]], str(error))
+            _logger.info("%s events came from the spool into the log", len(rows))
+        self._spooled_events = await self._in_thread(self._spool.count_events)
+
+    async def _append_spooled(self, conn: Connection, rows: list[tuple[int, Event]]) -> None:
+        events = [event for _, event in rows]
+        await log.append_events(conn, events, source=self._source, counted_at=self._clock.now())
+        await self._in_thread(self._spool.remove, [number for number, _ in rows])
+
+    async def _flush_counts(self, conn: Connection) -> None:
+        counts, self._counts = self._counts, Counter()
+        try:
+            if counts:
+                rows = [(*key, events) for key, events in counts.items()]
+                await log.add_intake_counts(conn, rows, source=self._source)
+        except BaseException:
+            self._counts.update(counts)
+            raise
+
+    async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
