@@ -1,0 +1,69 @@
+"""Bringing a database to this version's tables."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+_LOCK_KEY = 4_736_251  # any number, the same for every engine of a database
+_FOLDER = Path(__file__).parent / "migrations"
+
+
+def migrate(url: str) -> list[str]:
+    """Apply every pending revision in one transaction and return their names; of two callers at once one waits.
+
+    Errors: psycopg.errors.LockNotAvailable when other sessions hold a table for longer than 5 s; nothing is changed.
+    """
+    with _connected(url) as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        # A change of a table that waits for its lock stops everybody behind it.
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        connection.execute(text("SET LOCAL statement_timeout = '10min'"))
+        pending = _pending(connection)
+        if pending:
+            command.upgrade(_config(connection), "head")
+        return pending
+
+
+def find_pending(url: str) -> list[str]:
+    """Return the names of the revisions this version has and the database has not, oldest first."""
+    with _connected(url) as connection:
+        return _pending(connection)
+
+
+def _pending(connection: Connection) -> list[str]:
+    applied = MigrationContext.configure(connection).get_current_heads()
+    script = ScriptDirectory.from_config(_config(connection))
+    missing = script.iterate_revisions("heads", applied or "base", implicit_base=True)
+    return [revision.revision for revision in missing][::-1]
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """Open a transaction on a libpq URL; SQLAlchemy itself could not read one with several hosts."""
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(url, application_name="ese migrate", connect_timeout=3),
+        poolclass=NullPool,
+    )
+    try:
+        with engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""One revision each: `NNNN_name.py` names its predecessor, `NNNN_name.sql` beside it is the change."""
