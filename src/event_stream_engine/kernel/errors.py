@@ -31,3 +31,11 @@ class Unauthenticated(EngineError):
 
 class Unavailable(EngineError):
     """A part the engine needs is away for now; trying again later may succeed."""
+
+
+class Throttled(EngineError):
+    """Too often. After `retry_after_seconds` it will be taken again."""
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

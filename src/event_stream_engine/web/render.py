@@ -1,0 +1,65 @@
+"""Pages from templates, and the files they load."""
+
+import hashlib
+from functools import lru_cache
+from os import PathLike, stat_result
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+STATIC_DIR = Path(__file__).parent / "static"
+
+
+@lru_cache(maxsize=256)
+def _digest(file: str, _mtime_ns: int) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
+def static_url(name: str) -> str:
+    """Return the address of a static file with its content hash, so that browsers may keep it for ever."""
+    file = STATIC_DIR / name
+    return f"/static/{quote(name)}?v={_digest(str(file), file.stat().st_mtime_ns)}"
+
+
+class StaticAssets(StaticFiles):
+    """Static files; one asked for by its present hash is cacheable for ever, any other is checked each time."""
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("v")
+        present = [_digest(str(full_path), stat_result.st_mtime_ns)]
+        response.headers["cache-control"] = (
+            "public, max-age=31536000, immutable" if asked == present else "no-cache"
+        )
+        return response
+
+
+_TEMPLATES = Environment(
+    loader=PackageLoader("event_stream_engine.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.globals["static_url"] = static_url
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+    """Render a page. Besides `context` it sees `request`, `principal` and `csrf_token`, None when nobody is signed in."""
+    state = request.state
+    everywhere = {
+        "request": request,
+        "principal": getattr(state, "principal", None),
+        "csrf_token": getattr(state, "csrf_token", None),
+    }
+    return HTMLResponse(
+        _TEMPLATES.get_template(template).render(everywhere | context), status_code=status_code
+    )

@@ -1,0 +1,21 @@
+"""What every request handler may use: made once at start, found at `app.state.resources`."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from event_stream_engine.infra.database import Pool
+from event_stream_engine.infra.settings import Settings
+from event_stream_engine.kernel.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    settings: Settings
+    pool: Pool
+    clock: Clock
+
+
+def resources_of(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources
