@@ -84,3 +84,146 @@ ON CONFLICT (grain, bucket, from_state, to_state, source) DO UPDATE SET transiti
 INSERT INTO user_rollups AS r (consent_state, users)
 SELECT consent_state, sum(sign) FROM user_changes GROUP BY 1 HAVING sum(sign) <> 0
 ON CONFLICT (consent_state) DO UPDATE SET users = r.users + excluded.users;
+
+-- name: count_by_status :many
+-- for: messages of a scope by present status and channel
+-- in: since, until; campaign_id, channel, country or NULL for all
+-- out: status, channel, messages, sent, conflicts
+-- index: message_rollups primary key; messages (cohort_at) for less than a minute at each end
+-- note: cost follows the number of buckets, not of messages
+SELECT status, channel, sum(messages)::bigint AS messages, sum(sent)::bigint AS sent, sum(conflicts)::bigint AS conflicts
+FROM message_counts(%(since)s, %(until)s)
+WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+GROUP BY status, channel
+HAVING sum(messages) > 0;
+
+-- name: count_in_status :one
+-- for: messages of a scope in one status; with until = 72 h ago and SENT: delivery unknown
+-- in: as count_by_status; status
+-- out: messages
+-- index: as count_by_status
+-- note: until may lie before since: nothing is counted then
+SELECT coalesce(sum(messages), 0)::bigint AS messages
+FROM message_counts(%(since)s, greatest(%(since)s::timestamptz, %(until)s))
+WHERE status = %(status)s
+  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s);
+
+-- name: list_delivery_times :many
+-- for: the sketch of delivery times of a scope
+-- in: as count_by_status
+-- out: idx (sketch_index), messages, microseconds (sum), fastest, slowest (microseconds)
+-- index: delivery_time_rollups primary key
+-- note: some hundred rows at the most, whatever the number of messages
+SELECT idx, sum(messages)::bigint AS messages, sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest, max(slowest) AS slowest
+FROM delivery_time_counts(%(since)s, %(until)s)
+WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+GROUP BY idx;
+
+-- name: list_bin_counts :many
+-- for: the series of messages by state
+-- in: as count_by_status; bins timestamptz[], ascending starts that cover the window
+-- out: bin (start), sent, delivered, failed, in_flight (messages)
+-- index: as count_by_status
+-- note: the bins come from outside, because local days are not of equal length
+SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin,
+       sum(sent)::bigint AS sent,
+       coalesce(sum(messages) FILTER (WHERE status IN ('DELIVERED', 'READ')), 0)::bigint AS delivered,
+       coalesce(sum(messages) FILTER (WHERE status IN ('FAILED', 'UNDELIVERED')), 0)::bigint AS failed,
+       coalesce(sum(messages) FILTER (WHERE status IN ('ACCEPTED', 'SCHEDULED', 'QUEUED', 'SENDING', 'SENT')), 0)::bigint AS in_flight
+FROM message_counts(%(since)s, %(until)s)
+WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+GROUP BY bin;
+
+-- name: list_bin_times :many
+-- for: the series of delivery-time sketches
+-- in: as list_bin_counts
+-- out: bin (start), idx, messages
+-- index: delivery_time_rollups primary key
+-- note: percentiles are taken from the sketch of each bin
+SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, idx, sum(messages)::bigint AS messages
+FROM delivery_time_counts(%(since)s, %(until)s)
+WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+GROUP BY bin, idx;
+
+-- name: count_failures :many
+-- for: failed messages of a scope by error code and country
+-- in: as count_by_status
+-- out: error_code (0: none named), country ('': unknown), messages
+-- index: as count_by_status
+-- note: one pass serves both breakdowns
+SELECT error_code, country, sum(messages)::bigint AS messages
+FROM message_counts(%(since)s, %(until)s)
+WHERE status IN ('FAILED', 'UNDELIVERED')
+  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+GROUP BY error_code, country
+HAVING sum(messages) > 0;
+
+-- name: count_failed :one
+-- for: failed messages of a scope
+-- in: as count_by_status
+-- out: messages
+-- index: as count_by_status
+-- note: the window before, for the trend
+SELECT coalesce(sum(messages), 0)::bigint AS messages
+FROM message_counts(%(since)s, %(until)s)
+WHERE status IN ('FAILED', 'UNDELIVERED')
+  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s);
+
+-- name: list_inbound_hours :many
+-- for: inbound messages by local day, local hour and intent
+-- in: since, until; zone (tz database name)
+-- out: day, hour (0..23), intent, messages, immediate, auto_replied
+-- index: inbound_rollups primary key
+-- note: quarter-hours add up to local hours in every zone
+SELECT (at AT TIME ZONE %(zone)s)::date AS day, extract(hour FROM at AT TIME ZONE %(zone)s)::integer AS hour, intent,
+       sum(messages)::bigint AS messages, sum(immediate)::bigint AS immediate, sum(auto_replied)::bigint AS auto_replied
+FROM inbound_counts(%(since)s, %(until)s)
+GROUP BY day, hour, intent
+HAVING sum(messages) > 0;
+
+-- name: count_senders :one
+-- for: people who wrote in a window
+-- in: since, until
+-- out: senders
+-- index: inbound_events (received_at)
+-- note: exact, and so the one figure here whose cost grows with the inbound messages of the window
+SELECT count(DISTINCT from_phone) AS senders FROM inbound_events WHERE received_at >= %(since)s AND received_at < %(until)s;
+
+-- name: count_intent :one
+-- for: inbound messages with one intent
+-- in: since, until; intent
+-- out: messages
+-- index: inbound_rollups primary key
+-- note: exact for any instants
+SELECT coalesce(sum(messages), 0)::bigint AS messages FROM inbound_counts(%(since)s, %(until)s) WHERE intent = %(intent)s;
+
+-- name: count_users :many
+-- for: users by consent state
+-- out: consent_state, users
+-- index: user_rollups primary key
+-- note: four rows
+SELECT consent_state, users FROM user_rollups WHERE users > 0;
+
+-- name: count_opt_outs :one
+-- for: transitions into OPT_OUT or STOP
+-- in: since, until
+-- out: opt_outs
+-- index: consent_rollups primary key
+-- note: a second STOP of the same person is no transition
+SELECT coalesce(sum(transitions), 0)::bigint AS opt_outs
+FROM consent_counts(%(since)s, %(until)s)
+WHERE to_state IN ('OPT_OUT', 'STOP');

@@ -24,6 +24,7 @@ class Settings:
     host: str
     port: int
     public_url: str
+    is_public_url_set: bool  # without it a webhook's own Host header tells which URL was signed
     twilio_account_sid: str | None
     twilio_auth_tokens: tuple[str, ...]
     twilio_api_url: str
@@ -186,6 +187,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         host=values["ESE_HOST"],
         port=values["ESE_PORT"],
         public_url=values["ESE_PUBLIC_URL"] or f"http://{values['ESE_HOST']}:{values['ESE_PORT']}",
+        is_public_url_set=bool(values["ESE_PUBLIC_URL"]),
         twilio_account_sid=values["ESE_TWILIO_ACCOUNT_SID"],
         twilio_auth_tokens=tuple(token for token in tokens if token),
         twilio_api_url=values["ESE_TWILIO_API_URL"],

@@ -9,3 +9,97 @@ FROM (SELECT greatest(0, extract(epoch FROM clock_timestamp() - received_at) * 1
 HAVING count(*) > 0
 ON CONFLICT (minute) DO UPDATE
 SET events = r.events + excluded.events, microseconds = r.microseconds + excluded.microseconds, slowest = greatest(r.slowest, excluded.slowest);
+
+-- name: beat :exec
+-- for: a process's sign of life, and the minute it marks
+-- in: id, kind, host, pid, started_at, now, spooled (events)
+-- index: processes and uptime_minutes primary keys
+-- note: one statement; the minute is written once by whoever comes first
+WITH marked AS (
+    INSERT INTO uptime_minutes (minute, kind) VALUES (date_trunc('minute', %(now)s::timestamptz), %(kind)s)
+    ON CONFLICT DO NOTHING
+), forgotten AS (
+    DELETE FROM processes WHERE beat_at < %(now)s::timestamptz - interval '1 day'
+)
+INSERT INTO processes AS p (id, kind, host, pid, started_at, beat_at, spooled)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(started_at)s, %(now)s, %(spooled)s)
+ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.spooled;
+
+-- name: end_process :exec
+-- for: a process that ends in good order, so that it is not missed
+-- in: id
+-- index: processes primary key
+-- note: one that is killed is found by its silence
+DELETE FROM processes WHERE id = %(id)s;
+
+-- name: list_live_processes :many
+-- for: processes with a sign of life since an instant
+-- in: since
+-- out: id, kind, started_at, beat_at, spooled (events)
+-- note: a handful of rows
+SELECT id, kind, started_at, beat_at, spooled FROM processes WHERE beat_at >= %(since)s ORDER BY kind, started_at;
+
+-- name: list_uptime :many
+-- for: measured uptime by day
+-- in: now; days; kinds text[] that must all be alive
+-- out: days_ago (0: the last 24 hours), minutes_up, minutes
+-- index: uptime_minutes primary key
+-- note: counted from the first recorded minute: the time before the engine existed is no downtime
+WITH first AS (
+    SELECT greatest(min(minute), date_trunc('minute', %(now)s::timestamptz) - %(days)s * interval '1 day') AS minute FROM uptime_minutes
+), up AS (
+    SELECT u.minute FROM uptime_minutes u, first
+    WHERE u.minute >= first.minute AND u.minute < date_trunc('minute', %(now)s::timestamptz)
+    GROUP BY u.minute HAVING count(*) FILTER (WHERE u.kind = ANY (%(kinds)s)) = cardinality(%(kinds)s::text[])
+)
+SELECT day::integer AS days_ago,
+       (SELECT count(*) FROM up WHERE up.minute >= date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day'
+          AND up.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day')::integer AS minutes_up,
+       (extract(epoch FROM date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day'
+          - greatest(first.minute, date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day')) / 60)::integer AS minutes
+FROM first, generate_series(0, %(days)s - 1) AS day
+WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day';
+
+-- name: load_pipeline :one
+-- for: how long live webhooks took to take effect
+-- in: since
+-- out: events, microseconds (sum), slowest (microseconds)
+-- index: pipeline_rollups primary key
+-- note: five rows
+SELECT coalesce(sum(events), 0)::bigint AS events, coalesce(sum(microseconds), 0)::bigint AS microseconds, coalesce(max(slowest), 0)::bigint AS slowest
+FROM pipeline_rollups WHERE minute >= %(since)s;
+
+-- name: load_lag :one
+-- for: how far the projector is behind
+-- in: xid, id (its place)
+-- out: events (10,000 means: that many or more), oldest_at
+-- index: events (xid, id)
+-- note: the count stops at 10,000, because this is asked for all the time and most of all when much is waiting
+SELECT count(*)::integer AS events, min(received_at) AS oldest_at
+FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) LIMIT 10000) AS waiting;
+
+-- name: load_database :one
+-- for: the database's connections and unresolved dead letters
+-- out: connections (of this database), most_connections, dead_letters
+-- index: dead_letters_unresolved
+-- note: pg_stat_activity shows every user the rows' existence, which is all that is counted
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend')::integer AS connections,
+       current_setting('max_connections')::integer AS most_connections,
+       (SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL)::integer AS dead_letters;
+
+-- name: list_user_changes :many
+-- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back
+-- in: bins timestamptz[]; until
+-- out: bin (start), users (new), opt_ins (transitions into OPT_IN less those out of it)
+-- index: users (created_at), consent_rollups primary key
+-- note: bounded by what changed in the window, not by the number of users
+SELECT bin, sum(users)::bigint AS users, sum(opt_ins)::bigint AS opt_ins
+FROM (
+    SELECT (%(bins)s::timestamptz[])[width_bucket(created_at, %(bins)s::timestamptz[])] AS bin, 1 AS users, 0 AS opt_ins
+    FROM users WHERE created_at >= (%(bins)s::timestamptz[])[1] AND created_at < %(until)s
+    UNION ALL
+    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])], 0,
+           CASE WHEN to_state = 'OPT_IN' THEN transitions WHEN from_state = 'OPT_IN' THEN -transitions ELSE 0 END
+    FROM consent_counts((%(bins)s::timestamptz[])[1], %(until)s)
+) AS changes
+GROUP BY bin;

@@ -70,6 +70,7 @@ CREATE TABLE dead_letters (
     resolved_at timestamptz,
     UNIQUE (received_on, dedupe_key)
 );
+CREATE INDEX dead_letters_unresolved ON dead_letters (id) WHERE resolved_at IS NULL;
 
 -- received = accepted + duplicate + spooled + rejected(reason) + refused. One row per minute and process, so that two
 -- web processes never wait for each other's row.
@@ -207,6 +208,7 @@ CREATE TABLE users (
     consent_state text        NOT NULL DEFAULT 'UNKNOWN' CHECK (consent_state IN ('OPT_IN', 'OPT_OUT', 'STOP', 'UNKNOWN')),
     created_at    timestamptz NOT NULL
 );
+CREATE INDEX users_created ON users (created_at);
 
 -- What people said about consent, append-only. The state is derived, see consent_history.
 CREATE TABLE consent_ledger (
@@ -455,7 +457,8 @@ CREATE TABLE processes (
     host       text        NOT NULL,
     pid        integer     NOT NULL,
     started_at timestamptz NOT NULL,
-    beat_at    timestamptz NOT NULL
+    beat_at    timestamptz NOT NULL,
+    spooled    bigint      NOT NULL DEFAULT 0 -- events this process holds on disk
 );
 
 -- The minutes in which a process of this kind gave a sign of life.
@@ -472,3 +475,45 @@ CREATE TABLE pipeline_rollups (
     microseconds bigint NOT NULL,
     slowest      bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+------------------------------------------------------------------------------------------------------------------
+-- access: who may enter
+------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE operators (
+    id uuid PRIMARY KEY,
+    email text NOT NULL UNIQUE CHECK (email = lower(email)),
+    name text NOT NULL,
+    password_hash text NOT NULL, -- argon2id with its parameters and salt
+    role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    created_at timestamptz NOT NULL,
+    disabled_at timestamptz
+);
+
+CREATE TABLE sessions (
+    token_hash bytea PRIMARY KEY CHECK (octet_length(token_hash) = 32), -- SHA-256; the token itself is only in the browser
+    operator_id uuid NOT NULL REFERENCES operators (id) ON DELETE CASCADE,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    last_used_at timestamptz NOT NULL
+);
+CREATE INDEX sessions_operator_id ON sessions (operator_id);
+CREATE INDEX sessions_expires_at ON sessions (expires_at);
+
+CREATE TABLE api_keys (
+    id uuid PRIMARY KEY,
+    name text NOT NULL,
+    role text NOT NULL CHECK (role IN ('viewer', 'operator', 'admin')),
+    key_prefix text NOT NULL, -- what lists show of the key
+    key_hash bytea NOT NULL UNIQUE CHECK (octet_length(key_hash) = 32), -- SHA-256 of the whole key
+    created_at timestamptz NOT NULL,
+    last_used_at timestamptz,
+    revoked_at timestamptz
+);
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL;
+
+CREATE TABLE sign_in_attempts (
+    subject bytea PRIMARY KEY CHECK (octet_length(subject) = 32), -- SHA-256 of an e-mail or of a network address
+    free_at timestamptz NOT NULL -- when the attempts made so far are forgotten
+);
+CREATE INDEX sign_in_attempts_free_at ON sign_in_attempts (free_at);

@@ -1,0 +1,267 @@
+"""Is everything all right now: the six key figures with their past, and the document's health objects."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from event_stream_engine.analytics.consent import count_users
+from event_stream_engine.analytics.delivery import (
+    Delivery,
+    DeliveryPoint,
+    list_delivery_points,
+    load_delivery,
+)
+from event_stream_engine.analytics.scope import Scope, list_bins
+from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.stats import change_percent, percent
+from event_stream_engine.kernel.windows import Window
+from event_stream_engine.monitoring.health import Health, HealthRow, load_health
+from event_stream_engine.monitoring.processes import DayUptime, list_uptime
+
+SQL = load_queries(__package__)
+UPTIME_DAYS = 7
+NOT_YET = {
+    "active_campaigns": "Campaigns are not part of this version.",
+    "requests": "Requests are not measured in this version.",
+    "redis": "not configured",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kpi:
+    """One key figure. `points` is its past, oldest first; `value` None has a `reason`."""
+
+    slug: str
+    name: str
+    value: float | None
+    unit: str
+    reason: str | None
+    change: float | None
+    change_unit: str
+    change_is_good: bool | None
+    points: list[float | None]
+    numerator: int | None
+    denominator: int | None
+    formula: str
+    window: Window | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    as_of: datetime
+    window: Window
+    kpis: list[Kpi]
+    health: list[HealthRow]
+    system_health: dict[str, float | None]
+    performance_metrics: dict[str, float | None]
+    unknown: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _UserChange:
+    bin: datetime
+    users: int
+    opt_ins: int
+
+
+async def load_dashboard(conn: Connection, window: Window, zone: ZoneInfo, now: datetime) -> Dashboard:
+    """Read everything the dashboard shows, for one window, as of now."""
+    health = await load_health(conn, now)
+    users = await count_users(conn)
+    scope = Scope(window)
+    delivery = await load_delivery(conn, scope, now)
+    before = await load_delivery(conn, Scope(window.before()), now)
+    step = choose_step(window)
+    points = await list_delivery_points(conn, scope, step, zone)
+    bins = list_bins(window, step, zone)
+    changes = await SQL.list_user_changes.many(conn, _UserChange, {"bins": bins, "until": now})
+    uptime = await list_uptime(conn, now, UPTIME_DAYS)
+    unknown = {
+        "system_health.active_campaigns": NOT_YET["active_campaigns"],
+        "system_health.redis_memory_usage_mb": NOT_YET["redis"],
+        "performance_metrics.average_response_time_ms": NOT_YET["requests"],
+        "performance_metrics.requests_per_minute": NOT_YET["requests"],
+        "performance_metrics.error_rate_percent": NOT_YET["requests"],
+    }
+    if health.ready_since is None:
+        unknown["system_health.system_uptime_hours"] = (
+            "A needed process is missing, so the engine is not ready."
+        )
+    if health.webhook_processing_ms is None:
+        unknown["performance_metrics.webhook_processing_time_ms"] = "No webhook came in the last 5 minutes."
+    return Dashboard(
+        as_of=now,
+        window=window,
+        kpis=[
+            _unknown_campaigns(),
+            *_describe_users(users, changes, bins),
+            _describe_volume(delivery, before, points, window),
+            _describe_delivery_rate(delivery, before, points, window),
+            _describe_uptime(uptime, now),
+        ],
+        health=health.rows,
+        system_health=_system_health(users, health, now),
+        performance_metrics={
+            "average_response_time_ms": None,
+            "requests_per_minute": None,
+            "error_rate_percent": None,
+            "webhook_processing_time_ms": health.webhook_processing_ms
+            and round(health.webhook_processing_ms, 1),
+        },
+        unknown=unknown,
+    )
+
+
+def choose_step(window: Window) -> timedelta:
+    """Choose the bin width that gives a window about 15 to 60 bins."""
+    for hours in (0.05, 0.25, 1, 3, 6):
+        step = timedelta(hours=hours)
+        if window.length <= 40 * step:
+            return step
+    return timedelta(days=1)
+
+
+def _system_health(users: dict[str, int], health: Health, now: datetime) -> dict[str, float | None]:
+    uptime = (
+        None if health.ready_since is None else round((now - health.ready_since).total_seconds() / 3600, 2)
+    )
+    return {
+        "active_campaigns": None,
+        "total_users": sum(users.values()),
+        "opted_in_users": users["OPT_IN"],
+        "opted_out_users": users["OPT_OUT"] + users["STOP"],
+        "system_uptime_hours": uptime,
+        "database_connections": health.connections,
+        "redis_memory_usage_mb": None,
+    }
+
+
+def _unknown_campaigns() -> Kpi:
+    return Kpi(
+        slug="active_campaigns",
+        name="Active campaigns",
+        value=None,
+        unit="",
+        reason=NOT_YET["active_campaigns"],
+        change=None,
+        change_unit="",
+        change_is_good=None,
+        points=[],
+        numerator=None,
+        denominator=None,
+        formula="campaigns in state running",
+        window=None,
+    )
+
+
+def _describe_users(users: dict[str, int], changes: list[_UserChange], bins: list[datetime]) -> list[Kpi]:
+    """Reckon the past back from the present: what it was = what it is - what came since."""
+    by_bin = {change.bin: change for change in changes}
+    total, opted_in = sum(users.values()), users["OPT_IN"]
+    totals, rates = [total], [percent(opted_in, total)]
+    for at in reversed(bins):
+        change = by_bin.get(at)
+        if change is not None:
+            total, opted_in = total - change.users, opted_in - change.opt_ins
+        totals.append(total)
+        rates.append(percent(opted_in, total))
+    totals.reverse()
+    rates.reverse()
+    rate, earlier = rates[-1], rates[0]
+    points: list[float | None] = [*totals]
+    return [
+        Kpi(
+            slug="total_users",
+            name="Users",
+            value=totals[-1],
+            unit="",
+            reason=None,
+            change=totals[-1] - totals[0],
+            change_unit="",
+            change_is_good=None if totals[-1] == totals[0] else totals[-1] > totals[0],
+            points=points,
+            numerator=None,
+            denominator=None,
+            formula="people in the user database",
+            window=None,
+        ),
+        Kpi(
+            slug="opt_in_rate",
+            name="Opt-in rate",
+            value=rate,
+            unit="%",
+            reason="There are no users yet." if rate is None else None,
+            change=None if rate is None or earlier is None else round(rate - earlier, 2),
+            change_unit="",
+            change_is_good=None if rate is None or earlier is None or rate == earlier else rate > earlier,
+            points=rates,
+            numerator=users["OPT_IN"],
+            denominator=totals[-1],
+            formula="users in OPT_IN / all users",
+            window=None,
+        ),
+    ]
+
+
+def _describe_volume(
+    delivery: Delivery, before: Delivery, points: list[DeliveryPoint], window: Window
+) -> Kpi:
+    return Kpi(
+        slug="message_volume",
+        name="Messages sent",
+        value=delivery.sent,
+        unit="",
+        reason=None,
+        change=change_percent(delivery.sent, before.sent),
+        change_unit="%",
+        change_is_good=None,  # more is neither good nor bad by itself
+        points=[point.sent for point in points],
+        numerator=None,
+        denominator=None,
+        formula="messages the provider accepted",
+        window=window,
+    )
+
+
+def _describe_delivery_rate(
+    delivery: Delivery, before: Delivery, points: list[DeliveryPoint], window: Window
+) -> Kpi:
+    rate, earlier = delivery.delivery_rate_percent, before.delivery_rate_percent
+    change = None if rate is None or earlier is None else round(rate - earlier, 2)
+    return Kpi(
+        slug="delivery_rate",
+        name="Delivery rate",
+        value=rate,
+        unit="%",
+        reason="No message was sent in this period." if rate is None else None,
+        change=change,
+        change_unit="",
+        change_is_good=change > 0 if change else None,
+        points=[point.delivery_rate_percent for point in points],
+        numerator=delivery.delivered,
+        denominator=delivery.sent,
+        formula="delivered / sent",
+        window=window,
+    )
+
+
+def _describe_uptime(days: list[DayUptime], now: datetime) -> Kpi:
+    up, minutes = sum(day.minutes_up for day in days), sum(day.minutes for day in days)
+    rate = percent(up, minutes)
+    ordered = sorted(days, key=lambda day: -day.days_ago)
+    return Kpi(
+        slug="system_uptime",
+        name="Uptime, 7 days",
+        value=rate,
+        unit="%",
+        reason="Not one full minute has been recorded yet." if rate is None else None,
+        change=None,
+        change_unit="",
+        change_is_good=None,
+        points=[percent(day.minutes_up, day.minutes) for day in ordered],
+        numerator=up,
+        denominator=minutes,
+        formula="minutes with a sign of life of web and worker / minutes since the first",
+        window=Window(now - timedelta(days=UPTIME_DAYS), now),
+    )
