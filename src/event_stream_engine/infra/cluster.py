@@ -98,6 +98,8 @@ class Cluster:
         """
         account = self._account()
         self.home.mkdir(parents=True, exist_ok=True)
+        for folder in (self.socket_dir, self.home / "log"):
+            _make_private(folder, account)
         major = await self._major()
         if not self.data.exists():
             await self._initialise(major, account)
@@ -107,8 +109,6 @@ class Cluster:
                 f"{self.data} was made by PostgreSQL {found}, but this is PostgreSQL {major}. Move the data with"
                 f" pg_dump of {found}, or use a server of your own by ESE_DATABASE_URL, or choose another ESE_DATA_DIR."
             )
-        for folder in (self.socket_dir, self.home / "log"):
-            _make_private(folder, account)
         settings = {
             **SETTINGS,
             "log_directory": str(self.home / "log"),
@@ -284,5 +284,5 @@ async def _run(command: list[str], given: str = "") -> str:
         raise
     text = output.decode(errors="replace")
     if process.returncode != 0:
-        raise Unavailable(f"{command[-1]}: PostgreSQL could not be set up:\n{text.strip()}")
+        raise Unavailable(f"PostgreSQL could not be set up. `{' '.join(command)}` said:\n{text.strip()}")
     return text

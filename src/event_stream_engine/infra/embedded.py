@@ -154,15 +154,12 @@ async def _stop(cluster: Cluster) -> None:
     for how, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5)):
         pid = cluster.find_postmaster()
         if pid is None:
-            break
+            return
         with suppress(ProcessLookupError):
             os.kill(pid, how)
         give_up_at = time.monotonic() + seconds
         while cluster.find_processes() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - another process
             await asyncio.sleep(_POLL_SECONDS)
-    if cluster.socket_dir.parent != cluster.home:
-        with suppress(OSError):
-            cluster.socket_dir.rmdir()
 
 
 @asynccontextmanager
