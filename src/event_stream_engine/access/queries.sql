@@ -105,10 +105,10 @@ WHERE expires_at <= %(now)s
 -- index: sign_in_attempts_pkey
 -- note: a leaky bucket in one value (GCRA); touching no row means there is no try left. Two processes cannot both take the last one.
 INSERT INTO sign_in_attempts AS made (subject, free_at)
-VALUES (%(subject)s, %(now)s::timestamptz + %(refill)s)
+VALUES (%(subject)s, %(now)s::timestamptz + %(refill)s::interval)
 ON CONFLICT (subject) DO UPDATE
-SET free_at = greatest(made.free_at, %(now)s::timestamptz) + %(refill)s
-WHERE made.free_at <= %(now)s::timestamptz + %(tolerance)s
+SET free_at = greatest(made.free_at, %(now)s::timestamptz) + %(refill)s::interval
+WHERE made.free_at <= %(now)s::timestamptz + %(tolerance)s::interval
 
 -- name: return_attempt :exec
 -- for: a try that was right does not count
@@ -116,7 +116,7 @@ WHERE made.free_at <= %(now)s::timestamptz + %(tolerance)s
 -- index: sign_in_attempts_pkey
 -- note: gives back one, not all: others behind the same address may still be guessing
 UPDATE sign_in_attempts
-SET free_at = free_at - %(refill)s
+SET free_at = free_at - %(refill)s::interval
 WHERE subject = %(subject)s
 
 -- name: forget_attempts :exec
