@@ -43,11 +43,12 @@ FROM (
     FROM (SELECT cohort_at, campaign_id, channel, country, delivery_us FROM message_changes WHERE delivery_us IS NOT NULL
           GROUP BY 1, 2, 3, 4, 5 HAVING sum(sign) < 0) AS removed, (VALUES ('minute'), ('quarter')) AS grains (grain)
 ) AS stale, LATERAL (
-    SELECT coalesce(min(f.delivery_us), 0) AS fastest, coalesce(max(f.delivery_us), 0) AS slowest
-    FROM messages m, fact_of(m) f
+    SELECT coalesce(min(m.delivery_us), 0) AS fastest, coalesce(max(m.delivery_us), 0) AS slowest
+    FROM messages m
     WHERE m.cohort_at >= stale.bucket AND m.cohort_at < stale.bucket + CASE stale.grain WHEN 'minute' THEN interval '1 minute' ELSE interval '15 minutes' END
-      AND f.campaign_id = stale.campaign_id AND f.channel = stale.channel AND f.country = stale.country
-      AND sketch_index(f.delivery_us) = stale.idx
+      AND coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000') = stale.campaign_id
+      AND m.channel = stale.channel AND coalesce(m.country, '') = stale.country
+      AND sketch_index(m.delivery_us) = stale.idx
 ) AS found
 WHERE (r.grain, r.bucket, r.campaign_id, r.channel, r.country, r.idx) = (stale.grain, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.idx);
 

@@ -1,6 +1,6 @@
 """Roll-ups: additive counters and sketches, kept by the differences that a batch left behind.
 
-What one message adds is defined once, in the database function `fact_of`. A change adds its new fact and takes back the
+What one message adds is defined once, in generated columns of `messages`. A change adds the new row and takes back the
 old one, so a roll-up always equals the sum over the rows (`ese rebuild` recounts and compares).
 """
 

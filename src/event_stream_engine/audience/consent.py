@@ -26,3 +26,9 @@ async def record_words(conn: Connection) -> None:
     await SQL.derive_states.execute(conn)
     await SQL.note_consent.execute(conn, {"sign": 1})
     await SQL.note_users.execute(conn, {"sign": 1})
+
+
+async def note_all(conn: Connection) -> None:
+    """Leave every transition and every user as a +1, from which roll-ups can be counted anew."""
+    await SQL.note_all_consent.execute(conn)
+    await SQL.note_all_users.execute(conn)

@@ -65,3 +65,16 @@ GROUP BY phone_e164
 HAVING bool_or(action = 'stop')
 ON CONFLICT (phone_e164) DO UPDATE
 SET consent_state = excluded.consent_state, created_at = least(users.created_at, excluded.created_at);
+
+-- name: note_all_consent :exec
+-- for: recounting: every transition of the ledger as one +1 into consent_changes
+-- note: after this the roll-ups are added from final rows, not from differences
+INSERT INTO consent_changes
+SELECT 1, occurred_at, state_before, state_after, source
+FROM consent_history(ARRAY(SELECT DISTINCT phone_e164 FROM consent_ledger))
+WHERE state_before <> state_after;
+
+-- name: note_all_users :exec
+-- for: recounting: every user as one +1 into user_changes
+-- note: see note_all_consent
+INSERT INTO user_changes SELECT 1, consent_state FROM users;

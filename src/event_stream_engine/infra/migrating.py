@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg import AsyncConnection
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -39,6 +42,20 @@ def find_pending(url: str) -> list[str]:
         return _pending(connection)
 
 
+async def is_migrated(conn: AsyncConnection[Any]) -> bool:
+    """Tell whether the database has this version's tables."""
+    row = await (await conn.execute("SELECT to_regclass('alembic_version') IS NOT NULL")).fetchone()
+    if row is None or not row[0]:
+        return False
+    rows = await (await conn.execute("SELECT version_num FROM alembic_version")).fetchall()
+    return {name for (name,) in rows} == _newest_revisions()
+
+
+@cache
+def _newest_revisions() -> set[str]:
+    return set(ScriptDirectory.from_config(_config(None)).get_heads())
+
+
 def _pending(connection: Connection) -> list[str]:
     applied = MigrationContext.configure(connection).get_current_heads()
     script = ScriptDirectory.from_config(_config(connection))
@@ -46,7 +63,7 @@ def _pending(connection: Connection) -> list[str]:
     return [revision.revision for revision in missing][::-1]
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

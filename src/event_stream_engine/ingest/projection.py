@@ -32,3 +32,9 @@ async def apply_batch(conn: Connection) -> None:
     if has_inbound:
         await consent.record_words(conn)
     await deliveries.classify_inbound(conn)
+
+
+async def note_all(conn: Connection) -> None:
+    """Leave the whole of the projected tables as changes, as if they had just come about."""
+    await deliveries.note_all(conn)
+    await consent.note_all(conn)

@@ -56,3 +56,30 @@ SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
        inbound_keyword(coalesce(payload ->> 'Body', ''), payload ->> 'OptOutType')
 FROM log_batch b
 WHERE event_type = 'inbound.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
+
+-- name: create_staged_events :exec
+-- for: the lines of one import, until they are in the log
+-- note: temporary: an import that is killed leaves nothing, and is simply run again
+CREATE TEMPORARY TABLE staged_events (line bigint, received_at timestamptz, event_type text, dedupe_key uuid, payload text);
+
+-- name: index_staged_events :exec
+-- for: reading the staged lines by time in chunks
+-- note: made after COPY, which is quicker than keeping it during COPY
+CREATE INDEX ON staged_events (received_at, line);
+
+-- name: list_staged_events :many
+-- for: the next lines in the order they were received
+-- in: received_at, line (the last one taken), most (lines)
+-- out: line, received_at, event_type, dedupe_key, payload (JSON)
+-- index: staged_events (received_at, line)
+-- note: by place and not by OFFSET, which would read all before it each time
+SELECT line, received_at, event_type, dedupe_key, payload
+FROM staged_events
+WHERE (received_at, line) > (%(received_at)s::timestamptz, %(line)s)
+ORDER BY received_at, line
+LIMIT %(most)s;
+
+-- name: drop_staged_events :exec
+-- for: the end of an import
+-- note: the connection may go on to another file
+DROP TABLE staged_events;

@@ -46,3 +46,9 @@ async def classify_inbound(conn: Connection) -> None:
     """Set intent and immediacy of the inbound messages that `store_inbound` found."""
     await SQL.classify_inbound.execute(conn)
     await SQL.note_inbound.execute(conn, {"sign": 1})
+
+
+async def note_all(conn: Connection) -> None:
+    """Leave every message and inbound message as a +1, from which roll-ups can be counted anew."""
+    await SQL.note_all_messages.execute(conn)
+    await SQL.note_all_inbound.execute(conn)

@@ -215,8 +215,10 @@ def find_error_code(code: int) -> ErrorCode | None:
     return _BY_CODE.get(code)
 
 
-def describe_error_code(code: int) -> ErrorCode:
-    """Return the catalogue's entry, or one that says where to read about a code the catalogue does not have."""
+def describe_error_code(code: int | None) -> ErrorCode:
+    """Return the catalogue's entry, or one that says what to do about a code it does not have, or about none."""
+    if code is None:
+        return ErrorCode(0, "No error code", "unknown", "Look at the message in the provider's log", "report")
     return find_error_code(code) or ErrorCode(
         code,
         f"Provider error {code}",

@@ -84,14 +84,16 @@ WITH grouped AS (
         first_status = excluded.first_status, last_status = excluded.last_status, last_seen_at = excluded.last_seen_at,
         early_status = excluded.early_status, sent_at = excluded.sent_at, failed_at = excluded.failed_at,
         failed_status = excluded.failed_status, delivered_at = excluded.delivered_at, read_at = excluded.read_at
-    RETURNING m AS message
+    RETURNING m.id, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.status, m.failure_code, m.is_sent, m.is_conflict, m.delivery_us
 )
 INSERT INTO message_changes
-SELECT -1, o.recipient_phone, o.cohort_at <> (w.message).cohort_at, f.*
-FROM written w JOIN old o ON o.id = (w.message).id, fact_of(o) f
+SELECT -1, o.recipient_phone, o.cohort_at <> w.cohort_at, o.cohort_at, coalesce(o.campaign_id, '00000000-0000-0000-0000-000000000000'),
+       o.channel, coalesce(o.country, ''), o.status, o.failure_code, o.is_sent, o.is_conflict, o.delivery_us
+FROM written w JOIN old o USING (id)
 UNION ALL
-SELECT 1, (w.message).recipient_phone, o.cohort_at IS DISTINCT FROM (w.message).cohort_at, f.*
-FROM written w LEFT JOIN old o ON o.id = (w.message).id, fact_of(w.message) f;
+SELECT 1, w.recipient_phone, o.cohort_at IS DISTINCT FROM w.cohort_at, w.cohort_at, coalesce(w.campaign_id, '00000000-0000-0000-0000-000000000000'),
+       w.channel, coalesce(w.country, ''), w.status, w.failure_code, w.is_sent, w.is_conflict, w.delivery_us
+FROM written w LEFT JOIN old o USING (id);
 
 -- name: create_inbound_batch :exec
 -- for: the inbound messages of one batch
@@ -174,3 +176,31 @@ LEFT JOIN (
         SELECT DISTINCT s.from_phone FROM inbound_touched JOIN inbound_events s USING (message_sid) WHERE s.keyword = 'yes')) AS h
 ) AS y USING (message_sid)
 WHERE i.message_sid = t.message_sid;
+
+-- name: refresh_phone_regions :exec
+-- for: libphonenumber's patterns, of the version in use
+-- in: calling_code text[], position integer[], region text[], pattern text[] of equal length
+-- index: phone_regions primary key
+-- note: one statement, so that nobody sees a half-filled table
+WITH wanted AS (
+    SELECT * FROM unnest(%(calling_code)s::text[], %(position)s::integer[], %(region)s::text[], %(pattern)s::text[])
+        AS wanted (calling_code, position, region, pattern)
+), gone AS (
+    DELETE FROM phone_regions r WHERE NOT EXISTS (SELECT FROM wanted w WHERE (w.calling_code, w.position) = (r.calling_code, r.position))
+)
+INSERT INTO phone_regions (calling_code, position, region, pattern) SELECT calling_code, position, region, pattern FROM wanted
+ON CONFLICT (calling_code, position) DO UPDATE SET region = excluded.region, pattern = excluded.pattern
+WHERE (phone_regions.region, phone_regions.pattern) IS DISTINCT FROM (excluded.region, excluded.pattern);
+
+-- name: note_all_messages :exec
+-- for: recounting: every message as one +1 into message_changes
+-- note: after this the roll-ups are added from final rows, not from differences
+INSERT INTO message_changes
+SELECT 1, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-0000-0000-0000-000000000000'), channel, coalesce(country, ''),
+       status, failure_code, is_sent, is_conflict, delivery_us
+FROM messages;
+
+-- name: note_all_inbound :exec
+-- for: recounting: every inbound message as one +1 into inbound_changes
+-- note: see note_all_messages
+INSERT INTO inbound_changes SELECT 1, received_at, channel, intent, is_immediate, is_auto_replied FROM inbound_events;

@@ -103,3 +103,43 @@ FROM (
     FROM consent_counts((%(bins)s::timestamptz[])[1], %(until)s)
 ) AS changes
 GROUP BY bin;
+
+-- name: list_latest_events :many
+-- for: the first look at the feed
+-- in: most (events)
+-- out: xid (text), id, received_at, event_type, status (lower case), phone, channel, body, intent, error_code,
+--      delivery_seconds, is_auto_replied
+-- index: events (xid, id) of each partition, merged backwards; messages (provider_sid), inbound_events (message_sid)
+-- note: only what is projected, so that the feed never shows an effect before the figures do; what became a dead letter
+--       has no message and is left out
+SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from_phone, m.recipient_phone) AS phone,
+       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
+       extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
+       i.is_auto_replied
+FROM (SELECT * FROM events WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+      ORDER BY xid DESC, id DESC LIMIT %(most)s) AS e
+CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
+                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
+LEFT JOIN messages m ON e.event_type = 'receipt.received' AND m.provider_sid = r.sid
+LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
+WHERE m.id IS NOT NULL OR i.id IS NOT NULL
+ORDER BY e.xid DESC, e.id DESC;
+
+-- name: list_events_after :many
+-- for: what the feed shows next
+-- in: xid, id (the last event shown), most (events)
+-- out: as list_latest_events, oldest first
+-- index: as list_latest_events
+-- note: the row comparison is what lets the index begin at the place
+SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from_phone, m.recipient_phone) AS phone,
+       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
+       extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
+       i.is_auto_replied
+FROM (SELECT * FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+      ORDER BY xid, id LIMIT %(most)s) AS e
+CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
+                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
+LEFT JOIN messages m ON e.event_type = 'receipt.received' AND m.provider_sid = r.sid
+LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
+WHERE m.id IS NOT NULL OR i.id IS NOT NULL
+ORDER BY e.xid, e.id;

@@ -1,9 +1,21 @@
 """Events that could not be projected, kept with their reason until they can."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
 SQL = load_queries(__package__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    id: int
+    received_at: datetime
+    event_type: str
+    reason: str
+    attempts: int
 
 
 async def bury_faulty_events(conn: Connection) -> None:
@@ -14,3 +26,18 @@ async def bury_faulty_events(conn: Connection) -> None:
 async def bury_batch(conn: Connection, reason: str) -> None:
     """Turn the batch in `log_batch` into dead letters for one reason."""
     await SQL.bury_batch.execute(conn, {"reason": reason})
+
+
+async def read_batch(conn: Connection) -> int:
+    """Fill `log_batch` with the events of all unresolved dead letters; return how many there are."""
+    return await SQL.read_dead_letters.execute(conn)
+
+
+async def resolve_batch(conn: Connection) -> None:
+    """Mark the letters of the batch as resolved, but those that died again."""
+    await SQL.resolve_batch.execute(conn)
+
+
+async def list_unresolved(conn: Connection) -> list[DeadLetter]:
+    """Return all unresolved dead letters, oldest first."""
+    return await SQL.list_dead_letters.many(conn, DeadLetter)

@@ -15,6 +15,7 @@ from event_stream_engine.infra.queries import load_queries
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
+_NEWEST_XID = str(2**64 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Place:
     id: int
     events: int
     moved_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +109,29 @@ async def load_place(conn: Connection, reader: str = PROJECTOR) -> Place:
     return await SQL.load_cursor.one(conn, Place, {"reader": reader})
 
 
-async def read_batch(conn: Connection, place: Place, most: int) -> int:
-    """Fill `log_batch` with the next events after a place and return how many there are."""
-    return await SQL.read_log.execute(conn, {"xid": place.xid, "id": place.id, "most": most})
+async def read_batch(conn: Connection, place: Place, most: int, last: Place | None = None) -> int:
+    """Fill `log_batch` with the next events after a place, no further than `last`, and return how many there are."""
+    last_xid, last_id = (last.xid, last.id) if last else (_NEWEST_XID, 0)
+    return await SQL.read_log.execute(
+        conn, {"xid": place.xid, "id": place.id, "last_xid": last_xid, "last_id": last_id, "most": most}
+    )
 
 
 async def move_place(conn: Connection, reader: str = PROJECTOR) -> Place | None:
     """Move the reader behind the batch; None when the batch was empty."""
     return await SQL.move_cursor.maybe(conn, Place, {"reader": reader})
+
+
+async def has_waiting(conn: Connection, reader: str = PROJECTOR) -> bool:
+    """Tell whether there are committed events that the reader has not yet read."""
+    return (await SQL.count_waiting.one(conn, _Waiting, {"reader": reader})).events > 0
+
+
+async def begin_reading(conn: Connection, reader: str) -> None:
+    """Put a reader at the beginning of the log."""
+    await SQL.begin_reading.execute(conn, {"reader": reader})
+
+
+async def end_reading(conn: Connection, reader: str) -> None:
+    """Forget a reader."""
+    await SQL.end_reading.execute(conn, {"reader": reader})

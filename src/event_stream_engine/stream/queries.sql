@@ -70,28 +70,25 @@ CREATE TEMPORARY TABLE IF NOT EXISTS log_batch (
 
 -- name: read_log :exec
 -- for: the next events after a place, in commit order
--- in: xid, id (the place), most (events)
+-- in: xid, id (the place), last_xid, last_id (no further than this), most (events)
 -- index: events (xid, id) of each partition, merged
 -- note: only below the oldest running transaction: one that began earlier and commits later must not be skipped
 INSERT INTO log_batch (xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload)
 SELECT xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload
 FROM events
-WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND xid < pg_snapshot_xmin(pg_current_snapshot())
+WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (%(last_xid)s::xid8, %(last_id)s) AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY xid, id
 LIMIT %(most)s;
 
 -- name: read_dead_letters :exec
 -- for: the events of unresolved dead letters, to be tried again
--- in: most (events)
--- index: events primary key
--- note: same shape as read_log, so that the same projection follows
+-- index: dead_letters_unresolved, events primary key
+-- note: same shape as read_log, so that the same projection follows; all at once, because they are few by nature
 INSERT INTO log_batch (xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload)
 SELECT e.xid, e.id, e.received_on, e.dedupe_key, e.received_at, e.event_type, false, e.payload
 FROM dead_letters d
 JOIN events e USING (received_on, dedupe_key)
-WHERE d.resolved_at IS NULL AND d.id > %(after)s
-ORDER BY d.id
-LIMIT %(most)s;
+WHERE d.resolved_at IS NULL;
 
 -- name: move_cursor :one
 -- for: taking note of what the batch held
@@ -123,3 +120,46 @@ INSERT INTO dead_letters (received_on, dedupe_key, event_type, reason, died_at)
 SELECT received_on, dedupe_key, event_type, %(reason)s, clock_timestamp() FROM log_batch
 ON CONFLICT (received_on, dedupe_key)
 DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
+
+-- name: begin_reading :exec
+-- for: a reader at the beginning of the log
+-- in: reader
+-- note: also for one that a killed process left behind
+INSERT INTO log_cursors (reader, xid, id, events, moved_at) VALUES (%(reader)s, '0', 0, 0, clock_timestamp())
+ON CONFLICT (reader) DO UPDATE SET xid = '0', id = 0, events = 0, moved_at = excluded.moved_at;
+
+-- name: end_reading :exec
+-- for: a reader that is done for good
+-- in: reader
+-- note: the projector's row stays for ever
+DELETE FROM log_cursors WHERE reader = %(reader)s;
+
+-- name: resolve_batch :exec
+-- for: dead letters that were projected this time
+-- in: rows of log_batch and faults
+-- index: dead_letters (received_on, dedupe_key)
+-- note: in the transaction that projects them
+UPDATE dead_letters d SET resolved_at = clock_timestamp()
+FROM log_batch b
+WHERE (d.received_on, d.dedupe_key) = (b.received_on, b.dedupe_key)
+  AND NOT EXISTS (SELECT FROM faults f WHERE (f.received_on, f.dedupe_key) = (b.received_on, b.dedupe_key));
+
+-- name: list_dead_letters :many
+-- for: a person who asks what could not be projected
+-- out: id, received_at, event_type, reason, attempts
+-- index: dead_letters_unresolved, events primary key
+-- note: the payload is not shown: it holds numbers and words of people
+SELECT d.id, e.received_at, d.event_type, d.reason, d.attempts
+FROM dead_letters d JOIN events e USING (received_on, dedupe_key)
+WHERE d.resolved_at IS NULL
+ORDER BY d.id;
+
+-- name: count_waiting :one
+-- for: whether the projector has come to the end of what is committed
+-- in: reader
+-- out: events (0 or 1)
+-- index: events (xid, id)
+-- note: one probe; what is above the horizon belongs to a transaction still running, and is not waited for
+SELECT count(*)::integer AS events
+FROM (SELECT FROM events e WHERE (e.xid, e.id) > (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = %(reader)s)
+      AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1) AS next;

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from event_stream_engine.infra.database import Pool
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class Resources:
     settings: Settings
     pool: Pool
     clock: Clock
+    feed: Feed
 
 
 def resources_of(request: Request) -> Resources:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import psycopg
 
@@ -66,6 +67,31 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         return count
 
 
+async def replay_dead_letters(url: str) -> tuple[int, int]:
+    """Project the unresolved dead letters once more; return how many were tried and how many died again."""
+    conn = await open_projector(url)
+    async with conn, transaction(conn):
+        while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
+            await asyncio.sleep(IDLE_SECONDS)
+        tried = await dead_letters.read_batch(conn)
+        if tried:
+            await projection.apply_batch(conn)
+            await rollups.add_changes(conn)
+            await dead_letters.resolve_batch(conn)
+        return tried, len(await dead_letters.list_unresolved(conn))
+
+
+async def catch_up(url: str, on_progress: Callable[[int], None]) -> None:
+    """Project until nothing waits any more, or watch another process do it."""
+    conn = await open_projector(url)
+    async with conn:
+        while await log.has_waiting(conn):
+            count = await run_once(conn)
+            on_progress(count)
+            if count == 0:
+                await asyncio.sleep(IDLE_SECONDS)
+
+
 async def run_projector(url: str, stopping: asyncio.Event) -> None:
     """Project until told to stop; a lost database is waited for."""
     while not stopping.is_set():
@@ -74,13 +100,13 @@ async def run_projector(url: str, stopping: asyncio.Event) -> None:
             async with conn:
                 while not stopping.is_set():
                     if await run_once(conn) == 0:
-                        await _pause(stopping, IDLE_SECONDS)
+                        await pause(stopping, IDLE_SECONDS)
         except psycopg.OperationalError as error:
             _logger.warning("the database is away, trying again: %s", str(error).strip().splitlines()[0])
-            await _pause(stopping, 0.5)
+            await pause(stopping, 0.5)
 
 
-async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
             await stopping.wait()

@@ -119,7 +119,12 @@ CREATE TABLE messages (
     failed_at       timestamptz,
     failed_status   smallint,
     delivered_at    timestamptz,
-    read_at         timestamptz
+    read_at         timestamptz,
+    -- What the message adds to the figures, defined here and nowhere else.
+    is_sent         boolean NOT NULL GENERATED ALWAYS AS (NOT (first_status = 6 AND last_status = 6)) STORED, -- external: unless failed from first to last
+    is_conflict     boolean NOT NULL GENERATED ALWAYS AS (coalesce(failed_status IN (6, 7), false) AND coalesce(delivered_at, read_at) IS NOT NULL) STORED,
+    failure_code    integer NOT NULL GENERATED ALWAYS AS (CASE WHEN status IN ('FAILED', 'UNDELIVERED') THEN coalesce(error_code, 0) ELSE 0 END) STORED, -- 0: none
+    delivery_us     bigint  GENERATED ALWAYS AS (CASE WHEN delivered_at >= sent_at THEN (extract(epoch FROM delivered_at - sent_at) * 1000000)::bigint END) STORED
 ) WITH (fillfactor = 75);                 -- room for HOT updates: a message is written about three times
 CREATE INDEX messages_cohort ON messages (cohort_at);
 CREATE INDEX messages_recipient ON messages (recipient_phone, cohort_at);
@@ -314,24 +319,6 @@ CREATE TABLE user_rollups (
     users         bigint NOT NULL
 );
 
--- What one message adds to the roll-ups.
-CREATE TYPE message_fact AS (
-    cohort_at timestamptz, campaign_id uuid, channel text, country text, status text, error_code integer,
-    is_sent boolean, is_conflict boolean, delivery_us bigint
-);
--- SETOF, because only then the planner inlines it where it stands in FROM.
-CREATE FUNCTION fact_of(m messages) RETURNS SETOF message_fact STABLE PARALLEL SAFE ROWS 1 LANGUAGE sql AS $$
-    SELECT m.cohort_at,
-           coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'::uuid),
-           m.channel,
-           coalesce(m.country, ''),
-           m.status,
-           CASE WHEN m.status IN ('FAILED', 'UNDELIVERED') THEN coalesce(m.error_code, 0) ELSE 0 END,
-           NOT (m.first_status = 6 AND m.last_status = 6), -- external: sent unless it failed from first to last
-           coalesce(m.failed_status IN (6, 7), false) AND coalesce(m.delivered_at, m.read_at) IS NOT NULL,
-           CASE WHEN m.delivered_at >= m.sent_at THEN (extract(epoch FROM m.delivered_at - m.sent_at) * 1000000)::bigint END
-$$;
-
 -- The roll-up rows of [since, until), exact for any instants: whole quarter-hours, whole minutes beside them, and the
 -- raw rows of less than a minute at each end. One shape for all: left part [from, least(inner, to)), right part
 -- [greatest(inner end, left end), to).
@@ -353,12 +340,12 @@ STABLE LANGUAGE sql AS $$
       AND bucket >= greatest(bucket_of('quarter', until), least(bucket_after('quarter', since), bucket_of('minute', until)))
       AND bucket < bucket_of('minute', until)
     UNION ALL
-    SELECT f.cohort_at, f.campaign_id, f.channel, f.country, f.status, f.error_code, 1, f.is_sent::int, f.is_conflict::int
-    FROM messages m, fact_of(m) f
+    SELECT m.cohort_at, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.channel, coalesce(m.country, ''), m.status, m.failure_code, 1, m.is_sent::int, m.is_conflict::int
+    FROM messages m
     WHERE m.cohort_at >= since AND m.cohort_at < least(bucket_after('minute', since), until)
     UNION ALL
-    SELECT f.cohort_at, f.campaign_id, f.channel, f.country, f.status, f.error_code, 1, f.is_sent::int, f.is_conflict::int
-    FROM messages m, fact_of(m) f
+    SELECT m.cohort_at, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.channel, coalesce(m.country, ''), m.status, m.failure_code, 1, m.is_sent::int, m.is_conflict::int
+    FROM messages m
     WHERE m.cohort_at >= greatest(bucket_of('minute', until), least(bucket_after('minute', since), until)) AND m.cohort_at < until
 $$;
 
@@ -380,14 +367,14 @@ STABLE LANGUAGE sql AS $$
       AND bucket >= greatest(bucket_of('quarter', until), least(bucket_after('quarter', since), bucket_of('minute', until)))
       AND bucket < bucket_of('minute', until) AND messages > 0
     UNION ALL
-    SELECT f.cohort_at, f.campaign_id, f.channel, f.country, sketch_index(f.delivery_us), 1, f.delivery_us, f.delivery_us, f.delivery_us
-    FROM messages m, fact_of(m) f
-    WHERE m.cohort_at >= since AND m.cohort_at < least(bucket_after('minute', since), until) AND f.delivery_us IS NOT NULL
+    SELECT m.cohort_at, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.channel, coalesce(m.country, ''), sketch_index(m.delivery_us), 1, m.delivery_us, m.delivery_us, m.delivery_us
+    FROM messages m
+    WHERE m.cohort_at >= since AND m.cohort_at < least(bucket_after('minute', since), until) AND m.delivery_us IS NOT NULL
     UNION ALL
-    SELECT f.cohort_at, f.campaign_id, f.channel, f.country, sketch_index(f.delivery_us), 1, f.delivery_us, f.delivery_us, f.delivery_us
-    FROM messages m, fact_of(m) f
+    SELECT m.cohort_at, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.channel, coalesce(m.country, ''), sketch_index(m.delivery_us), 1, m.delivery_us, m.delivery_us, m.delivery_us
+    FROM messages m
     WHERE m.cohort_at >= greatest(bucket_of('minute', until), least(bucket_after('minute', since), until)) AND m.cohort_at < until
-      AND f.delivery_us IS NOT NULL
+      AND m.delivery_us IS NOT NULL
 $$;
 
 CREATE FUNCTION inbound_counts(since timestamptz, until timestamptz)

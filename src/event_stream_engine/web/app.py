@@ -1,0 +1,118 @@
+"""The web process composed: every route, what it shares, and who may use it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
+from fastapi import Depends, FastAPI
+from psycopg_pool import PoolTimeout
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from event_stream_engine.access.roles import Role
+from event_stream_engine.infra.database import open_pool
+from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.intake import Intake
+from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.stream.spool import Spool
+from event_stream_engine.web import probes
+from event_stream_engine.web.api import analytics, monitoring
+from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.middleware import protect
+from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.render import STATIC_DIR, StaticAssets
+from event_stream_engine.web.resources import Resources
+from event_stream_engine.web.webhooks import Webhooks
+
+POOL_CONNECTIONS = 10
+QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
+
+
+def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
+    """Compose the application of one web process; its resources live as long as its lifespan."""
+    webhooks = _Late()
+    app = FastAPI(
+        title="Event Stream Engine", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        process_id, started_at = uuid4(), clock.now()
+        spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
+        intake = Intake(database_url, spool, process_id, clock)
+        async with open_pool(
+            database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
+        ) as pool:
+            feed = Feed(pool)
+            resources = Resources(settings, pool, clock, feed)
+            app.state.resources = resources
+            webhooks.app = Webhooks(settings, intake, clock)
+            tasks = [
+                asyncio.create_task(intake.run()),
+                asyncio.create_task(feed.run()),
+                asyncio.create_task(
+                    _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
+                ),
+            ]
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                with suppress(psycopg.Error, PoolTimeout):
+                    async with pool.connection() as conn:
+                        await processes.end(conn, process_id)
+                spool.close()
+
+    app.router.lifespan_context = lifespan
+    answer_errors(app)
+    may_read = [Depends(require_role(Role.viewer))]
+    for router in (analytics.router, monitoring.router):
+        app.include_router(router, prefix="/api/v1", dependencies=may_read)
+    app.include_router(sign_in.router)
+    app.router.routes += [
+        Route("/", lambda _: RedirectResponse("/monitoring")),
+        Route("/healthz", probes.show_alive),
+        Route("/readyz", probes.show_ready),
+        Mount("/static", StaticAssets(directory=STATIC_DIR)),
+    ]
+    return _Split(webhooks, protect(app, settings.public_url))
+
+
+async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:
+    while True:
+        with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
+            async with resources.pool.connection() as conn:
+                await processes.beat(
+                    conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
+                )
+        await asyncio.sleep(processes.BEAT_SECONDS)
+
+
+class _Late:
+    """Stands for an application that the lifespan makes."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class _Split:
+    """Sends webhooks around everything that is only for people and programs: middleware, router, sessions."""
+
+    def __init__(self, webhooks: ASGIApp, rest: ASGIApp) -> None:
+        self._webhooks = webhooks
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_webhook = scope["type"] == "http" and scope["path"].startswith("/webhooks/")
+        await (self._webhooks if is_webhook else self._rest)(scope, receive, send)

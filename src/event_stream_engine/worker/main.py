@@ -1,0 +1,46 @@
+"""The worker process composed: the projector, its sign of life, and the upkeep of the log."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import psycopg
+
+from event_stream_engine.infra.database import connect
+from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring import processes
+from event_stream_engine.stream import log
+from event_stream_engine.worker.projector import pause, run_projector
+
+UPKEEP = timedelta(minutes=10)
+_logger = logging.getLogger(__name__)
+
+
+async def run_worker(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+    """Work until told to stop; the batch in hand is finished."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_projector(url, stopping))
+        tasks.create_task(_beat(url, clock, stopping))
+
+
+async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+    """Give a sign of life, and make the log's coming partitions now and then."""
+    now = clock.now()
+    process = processes.Process(uuid4(), "worker", now, now, 0)
+    upkeep_at = now
+    while not stopping.is_set():
+        try:
+            async with await connect(url, "ese-worker", statement_timeout_ms=5000) as conn:
+                while not stopping.is_set():
+                    now = clock.now()
+                    await processes.beat(conn, replace(process, beat_at=now))
+                    if now >= upkeep_at:
+                        await log.ensure_coming_partitions(conn, now.date())
+                        upkeep_at = now + UPKEEP
+                    await pause(stopping, processes.BEAT_SECONDS)
+                await processes.end(conn, process.id)
+        except psycopg.Error as error:
+            _logger.warning("no sign of life could be given: %s", type(error).__name__)
+            await pause(stopping, 1)

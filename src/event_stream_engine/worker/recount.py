@@ -1,0 +1,159 @@
+"""Recounting: the whole log projected once more beside the live tables, and compared with them.
+
+The second set of tables lies in the schema `recount`, first in this connection's search path, so that the same SQL
+fills it; but the roll-ups are counted from the final rows, where the live ones were kept by differences. Live work goes
+on meanwhile; only for the last stretch and the comparison the projector waits.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from event_stream_engine.analytics import rollups
+from event_stream_engine.infra.database import Connection, transaction
+from event_stream_engine.ingest import projection
+from event_stream_engine.stream import log
+from event_stream_engine.worker.projector import open_projector
+
+BATCH_EVENTS = 20_000
+READER = "recount"
+# Each table with the columns that say when something was done, not what: they differ from run to run.
+_TABLES: dict[str, tuple[str, ...]] = {
+    "messages": ("id",),  # carries the time of the callback that happened to come first
+    "inbound_events": (),
+    "consent_ledger": ("recorded_at",),
+    "users": (),
+    "message_rollups": (),
+    "delivery_time_rollups": (),
+    "inbound_rollups": (),
+    "consent_rollups": (),
+    "user_rollups": (),
+}
+_COUNTED = {
+    "message_rollups": "messages",
+    "delivery_time_rollups": "messages",
+    "inbound_rollups": "messages",
+    "consent_rollups": "transitions",
+    "user_rollups": "users",
+}
+_SCRATCH = ("dead_letters",)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Rows of one table that differ: `missing` and `surplus` in the live table, with one row of each as JSON."""
+
+    table: str
+    missing: int
+    surplus: int
+    example_missing: str | None
+    example_surplus: str | None
+
+
+async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None]) -> list[Difference]:
+    """Project the log anew, compare, and with `repair` put the counted rows in place of the differing ones.
+
+    `on_progress` is told how many events have been recounted so far.
+    """
+    conn = await open_projector(url)
+    async with conn:
+        async with transaction(conn):
+            await _make_tables(conn)
+        await conn.execute("SET search_path = recount, public")
+        try:
+            done = 0
+            while count := await _project(conn, None):
+                done += count
+                on_progress(done)
+            async with transaction(conn):
+                place = await _hold_projector(conn)
+                while await _project(conn, place):
+                    pass
+                await projection.note_all(conn)
+                await rollups.add_changes(conn)
+                differences = await _compare(conn)
+                if repair:
+                    for difference in differences:
+                        await _repair(conn, difference.table)
+        finally:
+            await conn.execute("DROP SCHEMA recount CASCADE")
+            await log.end_reading(conn, READER)
+    return differences
+
+
+async def _make_tables(conn: Connection) -> None:
+    await conn.execute("DROP SCHEMA IF EXISTS recount CASCADE")
+    await conn.execute("CREATE SCHEMA recount")
+    for table in (*_TABLES, *_SCRATCH):
+        name = sql.Identifier(table)
+        await conn.execute(
+            sql.SQL("CREATE UNLOGGED TABLE recount.{0} (LIKE public.{0} INCLUDING ALL)").format(name)
+        )
+    await log.begin_reading(conn, READER)
+
+
+async def _project(conn: Connection, last: log.Place | None) -> int:
+    async with transaction(conn):
+        count = await log.read_batch(conn, await log.load_place(conn, READER), BATCH_EVENTS, last)
+        if count:
+            await projection.apply_batch(conn)
+            await log.move_place(conn, READER)
+            await _forget_batch(conn)
+        return count
+
+
+async def _forget_batch(conn: Connection) -> None:
+    """Empty the working tables, which a surrounding transaction would keep full until its end."""
+    await conn.execute(
+        "TRUNCATE log_batch, faults, receipts, message_changes, inbound_batch, inbound_touched, inbound_changes,"
+        " consent_changes, user_changes, consent_speakers"
+    )
+
+
+async def _hold_projector(conn: Connection) -> log.Place:
+    """Make the projector wait until the end of the transaction and return its place."""
+    while (place := await log.lock_place(conn)) is None:  # noqa: ASYNC110 - another process holds it
+        await asyncio.sleep(0.05)
+    return place
+
+
+async def _compare(conn: Connection) -> list[Difference]:
+    found = []
+    for table in _TABLES:
+        one, other = ("recount", "public"), ("public", "recount")
+        missing, example_missing = await _subtract(conn, table, *one)
+        surplus, example_surplus = await _subtract(conn, table, *other)
+        if missing or surplus:
+            found.append(Difference(table, missing, surplus, example_missing, example_surplus))
+    return found
+
+
+async def _subtract(conn: Connection, table: str, schema: str, without: str) -> tuple[int, str | None]:
+    query = sql.SQL("SELECT count(*), min(r::text) FROM ({} EXCEPT ALL {}) AS r").format(
+        _rows(table, schema), _rows(table, without)
+    )
+    row = await (await conn.execute(query)).fetchone()
+    return row if row is not None else (0, None)
+
+
+def _rows(table: str, schema: str) -> sql.Composed:
+    """A row that counts nothing is the same as none."""
+    counted = _COUNTED.get(table)
+    return sql.SQL("SELECT to_jsonb(t) - {}::text[] AS r FROM {} AS t WHERE {}").format(
+        sql.Literal(list(_TABLES[table])),
+        sql.Identifier(schema, table),
+        sql.SQL("true") if counted is None else sql.SQL("{} <> 0").format(sql.Identifier(counted)),
+    )
+
+
+async def _repair(conn: Connection, table: str) -> None:
+    columns = await conn.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+        (f"public.{table}",),
+    )
+    names = sql.SQL(", ").join(sql.Identifier(name) for (name,) in await columns.fetchall())
+    live, counted = sql.Identifier("public", table), sql.Identifier("recount", table)
+    await conn.execute(sql.SQL("DELETE FROM {}").format(live))
+    await conn.execute(sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(live, names, names, counted))
