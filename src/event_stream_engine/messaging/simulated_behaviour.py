@@ -88,6 +88,7 @@ class Behaviour:
     reorder_share: float = 0.03  # of delivered messages: sent is posted after delivered
 
     whatsapp_share: float = 0.41  # this and the rest: of traffic made elsewhere
+    window_closed_share: float = 0.008  # of WhatsApp messages: 63016
     people_count: int = 4000
     incidents_per_day: float = 3.0  # a carrier filters more than usual
     incident_minutes: float = 6.0

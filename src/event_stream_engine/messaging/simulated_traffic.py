@@ -15,7 +15,7 @@ from typing import Any
 import phonenumbers
 
 from event_stream_engine.kernel.clock import Clock, format_instant
-from event_stream_engine.messaging.simulated_behaviour import Behaviour, draw_course
+from event_stream_engine.messaging.simulated_behaviour import Behaviour, draw_course, draw_failure
 from event_stream_engine.messaging.simulated_callbacks import (
     CallbackPoster,
     DueCallback,
@@ -54,8 +54,8 @@ async def run_demo_traffic(
     account_sid: str,
     behaviour: Behaviour,
     messages_per_minute: float,
-    stop: asyncio.Event,
     *,
+    stop: asyncio.Event,
     clock: Clock,
     record: Record | None = None,
 ) -> None:
@@ -73,8 +73,11 @@ async def run_demo_traffic(
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    if seconds <= 0 or event.is_set():  # wait_for with no time left never looks at the event
+        await asyncio.sleep(0)
+        return event.is_set()
     try:
-        await asyncio.wait_for(event.wait(), max(seconds, 0.0))
+        await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:
         return False
     return True
@@ -117,8 +120,11 @@ def iterate_messages(
         recipient = crowd[int(len(crowd) * rng.random() ** 2)]
         prefix = "whatsapp:" if recipient.startswith("whatsapp:") else ""
         envelope = Envelope(account_sid, _draw_sid(rng), prefix + rng.choice(behaviour.senders), recipient)
-        filtered_share = behaviour.incident_filtered_share if _is_incident(behaviour, at) else 0.0
-        course = draw_course(rng, behaviour, envelope.channel, filtered_share)
+        if envelope.channel == "whatsapp" and rng.random() < behaviour.window_closed_share:
+            course = draw_failure(rng, behaviour, 63016)
+        else:
+            filtered_share = behaviour.incident_filtered_share if _is_incident(behaviour, at) else 0.0
+            course = draw_course(rng, behaviour, envelope.channel, filtered_share)
         yield ExternalMessage(at, list_callbacks(envelope, course, at, behaviour.speed, _draw_sid(rng)))
 
 
