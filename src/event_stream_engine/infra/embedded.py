@@ -146,17 +146,20 @@ async def _start(cluster: Cluster) -> None:
             await asyncio.sleep(_POLL_SECONDS)
     except asyncio.CancelledError:  # before its pid file is there nobody else could find it
         process.kill()
+        process.wait()
         raise
 
 
 async def _stop(cluster: Cluster) -> None:
-    """Stop the server in fast mode: sessions are ended, a checkpoint is written."""
-    for how, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5)):
-        pid = cluster.find_postmaster()
-        if pid is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, how)
+    """Stop the server in fast mode: sessions are ended, a checkpoint is written.
+
+    Processes without a postmaster, left by one that was killed, are stopped one by one.
+    """
+    for how, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 10)):
+        postmaster = cluster.find_postmaster()
+        for pid in cluster.find_processes() if postmaster is None else {postmaster}:
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
         give_up_at = time.monotonic() + seconds
         while cluster.find_processes() and time.monotonic() < give_up_at:  # noqa: ASYNC110 - another process
             await asyncio.sleep(_POLL_SECONDS)
