@@ -227,3 +227,8 @@ def load_or_make_secret(path: Path) -> str:
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_hex(32))
     return path.read_text("ascii").strip()
+
+
+def extend_environment(additions: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with additions, for a child that reads its own settings."""
+    return {**os.environ, **additions}

@@ -5,11 +5,13 @@ two copies of one event the earlier is kept.
 """
 
 import gzip
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -24,6 +26,7 @@ from event_stream_engine.stream.log import Event, append_events
 SQL = load_queries(__package__)
 _COPY = "COPY staged_events (line, received_at, event_type, dedupe_key, payload) FROM STDIN"
 CHUNK_EVENTS = 5000
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 STAGE_EVERY_LINES = 2000
 
 
@@ -72,7 +75,7 @@ async def import_webhooks(
     staged, rejected = await _stage(conn, file, on_reject, on_read)
     await SQL.index_staged_events.execute(conn)
     accepted = duplicate = done = 0
-    place: dict[str, Any] = {"received_at": datetime.min, "line": 0}
+    place: dict[str, Any] = {"received_at": _BEGINNING, "line": 0}
     while chunk := await SQL.list_staged_events.many(conn, _Staged, {**place, "most": CHUNK_EVENTS}):
         events = [Event(row.received_at, row.event_type, row.dedupe_key, row.payload) for row in chunk]
         appended = await append_events(conn, events, source=source, counted_at=now, is_live=False)
@@ -136,10 +139,9 @@ def _is_value(value: object) -> bool:
 def _read_lines(file: Path) -> Iterator[tuple[int, bytes, int]]:
     """Yield number, text and position in the file for each line that is not blank."""
     try:
-        with file.open("rb") as raw:
-            lines: IO[bytes] | gzip.GzipFile = gzip.open(raw) if file.suffix == ".gz" else raw
+        with file.open("rb") as raw, gzip.open(raw) if file.suffix == ".gz" else nullcontext(raw) as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, line.strip(), raw.tell()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise Invalid(f"{file} cannot be read: {error}") from error

@@ -127,6 +127,11 @@ async def has_waiting(conn: Connection, reader: str = PROJECTOR) -> bool:
     return (await SQL.count_waiting.one(conn, _Waiting, {"reader": reader})).events > 0
 
 
+async def has_events(conn: Connection) -> bool:
+    """Tell whether anything has ever been logged and is still there."""
+    return (await SQL.count_any.one(conn, _Waiting)).events > 0
+
+
 async def begin_reading(conn: Connection, reader: str) -> None:
     """Put a reader at the beginning of the log."""
     await SQL.begin_reading.execute(conn, {"reader": reader})

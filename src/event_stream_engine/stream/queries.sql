@@ -163,3 +163,9 @@ ORDER BY d.id;
 SELECT count(*)::integer AS events
 FROM (SELECT FROM events e WHERE (e.xid, e.id) > (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = %(reader)s)
       AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1) AS next;
+
+-- name: count_any :one
+-- for: whether the log is empty
+-- out: events (0 or 1)
+-- note: one row of any partition
+SELECT count(*)::integer AS events FROM (SELECT FROM events LIMIT 1) AS one;

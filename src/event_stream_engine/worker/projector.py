@@ -67,8 +67,8 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         return count
 
 
-async def replay_dead_letters(url: str) -> tuple[int, int]:
-    """Project the unresolved dead letters once more; return how many were tried and how many died again."""
+async def replay_dead_letters(url: str) -> tuple[int, list[dead_letters.DeadLetter]]:
+    """Project the unresolved dead letters once more; return how many were tried, and those left."""
     conn = await open_projector(url)
     async with conn, transaction(conn):
         while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
@@ -78,7 +78,7 @@ async def replay_dead_letters(url: str) -> tuple[int, int]:
             await projection.apply_batch(conn)
             await rollups.add_changes(conn)
             await dead_letters.resolve_batch(conn)
-        return tried, len(await dead_letters.list_unresolved(conn))
+        return tried, await dead_letters.list_unresolved(conn)
 
 
 async def catch_up(url: str, on_progress: Callable[[int], None]) -> None:

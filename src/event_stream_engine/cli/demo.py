@@ -1,0 +1,100 @@
+"""The demo: traffic from a simulated provider, with two days of past, and an operator to look at it."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import orjson
+
+from event_stream_engine.access.credentials import add_operator, find_operator
+from event_stream_engine.access.roles import Role
+from event_stream_engine.cli.session import command, open_database, open_settings
+from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.infra.settings import Settings, load_or_make_secret
+from event_stream_engine.ingest.importing import import_webhooks
+from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.messaging.simulated_behaviour import Behaviour
+from event_stream_engine.messaging.simulated_traffic import make_history, run_demo_traffic
+from event_stream_engine.stream.log import has_events
+
+ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
+EMAIL = "demo@example.com"
+MESSAGES_PER_MINUTE = 20.0
+HISTORY = timedelta(days=2)  # the last 24 hours and the 24 before them
+BEHAVIOUR = Behaviour(speed=4.0)
+_logger = logging.getLogger(__name__)
+
+
+def make_demo_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings that make an engine a demo: the simulated account and its token."""
+    token = load_or_make_secret(settings.data_dir / "demo-auth-token")
+    return {"ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID, "ESE_TWILIO_AUTH_TOKEN": token}
+
+
+async def make_demo_operator(url: str, settings: Settings) -> str:
+    """Make the demo operator on first use and return the password, the same each time."""
+    password = load_or_make_secret(settings.data_dir / "demo-password")[:16]
+    async with await connect(url, "ese-demo") as conn:
+        if await find_operator(conn, EMAIL) is None:
+            async with transaction(conn):
+                now = SystemClock().now()
+                await add_operator(conn, EMAIL, name="Demo", password=password, role=Role.admin, now=now)
+    return password
+
+
+@command
+async def simulate() -> None:
+    """Give an empty log two days of past, then post demo traffic to the running engine."""
+    settings = open_settings(logging.INFO)
+    settings.require_provider()
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with open_database(settings) as url:
+        await _make_past(url)
+    await run_demo_traffic(
+        settings.public_url,
+        settings.twilio_auth_tokens[0],
+        settings.twilio_account_sid or ACCOUNT_SID,
+        BEHAVIOUR,
+        MESSAGES_PER_MINUTE,
+        stop=stopping,
+        clock=SystemClock(),
+    )
+
+
+async def _make_past(url: str) -> None:
+    async with await connect(url, "ese-demo") as conn:
+        if await has_events(conn):
+            return
+        now = SystemClock().now()
+        with _history_file() as file:
+            imported = await import_webhooks(
+                conn,
+                file,
+                source=uuid4(),
+                now=now,
+                on_reject=lambda reject: _logger.error("history line %s: %s", reject.line, reject.reason),
+                on_read=lambda _: None,
+                on_stored=lambda *_: None,
+            )
+        _logger.info("the demo begins with %s webhooks of the past two days", imported.accepted)
+
+
+@contextmanager
+def _history_file() -> Iterator[Path]:
+    now = SystemClock().now()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "history.ndjson"
+        with file.open("wb") as lines:
+            for line in make_history(
+                BEHAVIOUR, ACCOUNT_SID, now - HISTORY, now, MESSAGES_PER_MINUTE * 24 * 60
+            ):
+                lines.write(orjson.dumps(line) + b"\n")
+        yield file

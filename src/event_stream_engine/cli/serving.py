@@ -1,0 +1,119 @@
+"""Commands that stay: serve, work, up."""
+
+import asyncio
+import logging
+import signal
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from event_stream_engine.cli.demo import EMAIL, make_demo_environment, make_demo_operator
+from event_stream_engine.cli.session import command, open_database, open_settings, out
+from event_stream_engine.cli.supervisor import Child, bind_port, is_ready, supervise
+from event_stream_engine.infra.embedded import revive
+from event_stream_engine.infra.settings import Settings
+from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.web.app import build_app
+from event_stream_engine.worker.main import run_worker
+
+DRAIN_SECONDS = 8
+KEEP_ALIVE_SECONDS = 15
+
+
+@command
+async def serve(
+    workers: Annotated[int, typer.Option(min=1, max=64, help="how many web processes share the port")] = 1,
+    fd: Annotated[int | None, typer.Option(hidden=True, help="a listening socket handed down")] = None,
+) -> None:
+    """Take webhooks and serve API and console."""
+    settings = open_settings(logging.INFO)
+    settings.require_provider()
+    async with open_database(settings) as url:
+        if fd is not None or workers == 1:
+            await _serve(settings, url, fd)
+            return
+        listener = bind_port(settings.host, settings.port)
+        children = [Child(f"web {number}", ["serve"], listener) for number in range(1, workers + 1)]
+        await supervise(children, _stop_on_signals(), lambda: _tend(settings))
+
+
+async def _serve(settings: Settings, url: str, fd: int | None) -> None:
+    config = uvicorn.Config(
+        build_app(settings, url, SystemClock()),
+        host=settings.host,
+        port=settings.port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    await uvicorn.Server(config).serve()
+
+
+@command
+async def work() -> None:
+    """Bring state and figures up to date from the log."""
+    settings = open_settings(logging.INFO)
+    stopping = _stop_on_signals()
+    async with open_database(settings) as url:
+        await run_worker(url, SystemClock(), stopping)
+
+
+@command
+async def up(
+    demo: Annotated[bool, typer.Option("--demo", help="with a simulated provider and its traffic")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="how many web processes share the port")] = 1,
+) -> None:
+    """Run everything: database, web, worker; with --demo also traffic to look at."""
+    settings = open_settings()
+    environment = make_demo_environment(settings) if demo else {}
+    if demo:
+        settings = replace(settings, twilio_auth_tokens=(environment["ESE_TWILIO_AUTH_TOKEN"],))
+    settings.require_provider()
+    stopping = _stop_on_signals()
+    listener = bind_port(settings.host, settings.port)
+    children = [Child(f"web {number}", ["serve"], listener, environment) for number in range(1, workers + 1)]
+    children.append(Child("worker", ["work"], environment=environment))
+    if demo:
+        children.append(Child("demo traffic", ["simulate"], environment=environment))
+    async with open_database(settings) as url:
+        password = await make_demo_operator(url, settings) if demo else None
+        announcing = asyncio.create_task(_announce(settings, password))
+        try:
+            await supervise(children, stopping, lambda: _tend(settings))
+        finally:
+            announcing.cancel()
+        out.print("Stopped. The data are kept.")
+
+
+async def _tend(settings: Settings) -> None:
+    if settings.database_url is None:
+        await revive(settings.data_dir)
+
+
+async def _announce(settings: Settings, password: str | None) -> None:
+    own = f"http://{settings.host}:{settings.port}"
+    while not await asyncio.to_thread(is_ready, own):  # noqa: ASYNC110 - another process
+        await asyncio.sleep(0.1)
+    out.print(f"\n  Console   {settings.public_url}/monitoring", highlight=False)
+    if password is None:
+        out.print("  Sign in   with an operator made by `ese operators add EMAIL`", highlight=False)
+    else:
+        out.print(f"  Sign in   {EMAIL} with password {password}", highlight=False)
+    out.print(f"  Webhooks  {settings.public_url}/webhooks/status and /webhooks/inbound", highlight=False)
+    out.print("  Ctrl-C stops everything; the data stay.\n", highlight=False)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping

@@ -1,0 +1,84 @@
+"""What every command needs: settings, logs, a database that is there, an exit code for an error."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import wraps
+from typing import ParamSpec
+
+import psycopg
+import typer
+from rich.console import Console
+
+from event_stream_engine.infra.database import connect, describe_database
+from event_stream_engine.infra.embedded import embedded_postgres
+from event_stream_engine.infra.logs import configure_logs
+from event_stream_engine.infra.migrating import find_pending, migrate
+from event_stream_engine.infra.settings import Settings, load_settings
+from event_stream_engine.kernel.errors import Conflict, EngineError, Unavailable
+from event_stream_engine.messaging.regions import refresh_phone_regions
+
+Parameters = ParamSpec("Parameters")
+err = Console(stderr=True)
+out = Console()
+
+
+def command(function: Callable[Parameters, Coroutine[None, None, None]]) -> Callable[Parameters, None]:
+    """Make a command of a coroutine: an error a person can act on is one message and exit code 1."""
+
+    @wraps(function)
+    def run(*arguments: Parameters.args, **options: Parameters.kwargs) -> None:
+        try:
+            asyncio.run(function(*arguments, **options))
+        except EngineError as error:
+            err.print(str(error), style="red", markup=False, highlight=False)
+            raise typer.Exit(1) from None
+        except psycopg.OperationalError as error:
+            err.print(
+                f"The database is away: {str(error).strip()}", style="red", markup=False, highlight=False
+            )
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def open_settings(level: int = logging.WARNING) -> Settings:
+    """Read the settings and send log lines where they say. Errors: Invalid with every fault."""
+    settings = load_settings()
+    configure_logs(settings.log_format, level)
+    return settings
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[str]:
+    """Yield the URL of a migrated database: the configured one, or the embedded one for as long as the block runs.
+
+    Errors: Unavailable when it does not answer; Conflict when a configured one is not migrated (the embedded one is
+    ours, and is simply migrated).
+    """
+    if settings.database_url is None:
+        async with embedded_postgres(settings.data_dir) as url:
+            await prepare_database(url)
+            yield url
+        return
+    url = settings.database_url
+    try:
+        pending = await asyncio.to_thread(find_pending, url)
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"The database {describe_database(url)} does not answer: {error}") from None
+    if pending:
+        raise Conflict(
+            f"The database {describe_database(url)} lacks {len(pending)} migrations. Run `ese migrate`."
+        )
+    yield url
+
+
+async def prepare_database(url: str) -> list[str]:
+    """Migrate and bring the number patterns up to date; return what was applied."""
+    applied = await asyncio.to_thread(migrate, url)
+    async with await connect(url, "ese-migrate") as conn:
+        await refresh_phone_regions(conn)
+    return applied
