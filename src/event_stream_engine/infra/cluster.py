@@ -67,6 +67,12 @@ SETTINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    user_id: int
+    group_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cluster:
     """`home` holds the data, the socket, the logs and the locks; `bin_dir` the programs that run it."""
 
@@ -176,20 +182,21 @@ class Cluster:
     def _settings_file(self) -> Path:
         return self.home / "postgresql.conf"
 
-    def _account(self) -> pwd.struct_passwd | None:
+    def _account(self) -> Account | None:
         """Return the user to run as when we are root, None when we run as ourselves.
 
         Data that are there already keep their owner: `sudo ese up` must not lock out who made them.
         """
         if os.geteuid() != 0:
             return None
-        if self.data.exists() and (owner := self.data.stat().st_uid) != 0:
-            return pwd.getpwuid(owner)
+        if self.data.exists() and (owner := self.data.stat()).st_uid != 0:
+            return Account(owner.st_uid, owner.st_gid)
         for name in ("postgres", "nobody"):
             try:
-                return pwd.getpwnam(name)
+                found = pwd.getpwnam(name)
             except KeyError:
                 continue
+            return Account(found.pw_uid, found.pw_gid)
         raise Unavailable(
             "PostgreSQL does not run as root, and there is no user `postgres` or `nobody` to run it as. Make one"
             " with `useradd --system postgres`, or start ese as an ordinary user."
@@ -204,7 +211,7 @@ class Cluster:
         account = self._account()
         if account is None:
             return []
-        prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+        prefix = ["setpriv", f"--reuid={account.user_id}", f"--regid={account.group_id}", "--clear-groups"]
         reach = [*prefix, "--", "/bin/sh", "-c", 'cd "$1" && exec "$2" --version', "sh"]
         try:
             reached = subprocess.run(  # noqa: S603 - our own program
@@ -230,7 +237,7 @@ class Cluster:
         words = (await _run([str(program), "--version"])).split()
         return int(words[2].partition(".")[0])
 
-    async def _initialise(self, major: int, account: pwd.struct_passwd | None) -> None:
+    async def _initialise(self, major: int, account: Account | None) -> None:
         """Make the data directory with its empty database, complete or not at all."""
         unfinished = self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -248,16 +255,16 @@ class Cluster:
         os.close(parent)
 
 
-def _make_private(folder: Path, account: pwd.struct_passwd | None) -> None:
+def _make_private(folder: Path, account: Account | None) -> None:
     """Make a folder of mode 0700 that belongs to the server's user. Errors: Unavailable when it is somebody else's."""
-    owner = os.geteuid() if account is None else account.pw_uid
+    owner = os.geteuid() if account is None else account.user_id
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         pass
     else:
         if account is not None:
-            os.chown(folder, account.pw_uid, account.pw_gid)
+            os.chown(folder, account.user_id, account.group_id)
     found = folder.lstat()
     if not folder.is_dir() or folder.is_symlink() or found.st_uid != owner or found.st_mode & 0o077:
         raise Unavailable(
