@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from dataclasses import replace
 from typing import Annotated
 
@@ -44,7 +45,6 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
         build_app(settings, url, SystemClock()),
         host=settings.host,
         port=settings.port,
-        fd=fd,
         loop="uvloop",
         http="httptools",
         log_config=None,
@@ -55,7 +55,9 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    await uvicorn.Server(config).serve()
+    # From the number alone Python finds out that it is TCP; uvicorn's own `fd` takes it for a Unix socket.
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    await uvicorn.Server(config).serve(sockets)
 
 
 @command

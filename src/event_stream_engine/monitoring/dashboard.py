@@ -65,14 +65,15 @@ class _UserChange:
     opt_ins: int
 
 
-async def load_dashboard(conn: Connection, window: Window, zone: ZoneInfo, now: datetime) -> Dashboard:
-    """Read everything the dashboard shows, for one window, as of now."""
+async def load_dashboard(
+    conn: Connection, window: Window, step: timedelta, zone: ZoneInfo, now: datetime
+) -> Dashboard:
+    """Read everything the dashboard shows for one window, with series of one step, as of now."""
     health = await load_health(conn, now)
     users = await count_users(conn)
     scope = Scope(window)
     delivery = await load_delivery(conn, scope, now)
     before = await load_delivery(conn, Scope(window.before()), now)
-    step = choose_step(window)
     points = await list_delivery_points(conn, scope, step, zone)
     bins = list_bins(window, step, zone)
     changes = await SQL.list_user_changes.many(conn, _UserChange, {"bins": bins, "until": now})
@@ -111,15 +112,6 @@ async def load_dashboard(conn: Connection, window: Window, zone: ZoneInfo, now: 
         },
         unknown=unknown,
     )
-
-
-def choose_step(window: Window) -> timedelta:
-    """Choose the bin width that gives a window about 15 to 60 bins."""
-    for hours in (0.05, 0.25, 1, 3, 6):
-        step = timedelta(hours=hours)
-        if window.length <= 40 * step:
-            return step
-    return timedelta(days=1)
 
 
 def _system_health(users: dict[str, int], health: Health, now: datetime) -> dict[str, float | None]:

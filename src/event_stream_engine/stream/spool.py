@@ -158,7 +158,6 @@ def _open(path: Path) -> sqlite3.Connection:
     columns = "id INTEGER PRIMARY KEY, received_at TEXT, event_type TEXT, dedupe_key BLOB, payload TEXT, checksum BLOB"
     db.execute(f"CREATE TABLE IF NOT EXISTS spooled ({columns})")
     db.execute(f"CREATE TABLE IF NOT EXISTS quarantined ({columns})")
-    db.commit()
     if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         db.close()
         raise sqlite3.DatabaseError("quick_check failed")

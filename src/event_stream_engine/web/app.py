@@ -21,11 +21,12 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
-from event_stream_engine.web import probes
+from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import analytics, monitoring
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
+from event_stream_engine.web.pages import monitoring as monitoring_page
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.resources import Resources
@@ -55,6 +56,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             tasks = [
+                asyncio.create_task(chart_bundle.prepare_chart_bundle()),
                 asyncio.create_task(intake.run()),
                 asyncio.create_task(feed.run()),
                 asyncio.create_task(
@@ -77,7 +79,9 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
     may_read = [Depends(require_role(Role.viewer))]
     for router in (analytics.router, monitoring.router):
         app.include_router(router, prefix="/api/v1", dependencies=may_read)
+    app.include_router(monitoring_page.router, dependencies=may_read)
     app.include_router(sign_in.router)
+    app.include_router(chart_bundle.router)
     app.router.routes += [
         Route("/", lambda _: RedirectResponse("/monitoring")),
         Route("/healthz", probes.show_alive),

@@ -1,74 +1,114 @@
-"""The window and filters a request asks for, out of its query string."""
+"""The window and the filters a request asks for. They are always in the address: `?period=24h`, or `?since=…&until=…`."""
 
 import re
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
 from event_stream_engine.analytics.scope import Scope
-from event_stream_engine.kernel.clock import parse_instant
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
+from event_stream_engine.web.formats import format_window
 from event_stream_engine.web.resources import resources_of
 
 PERIODS = {
-    "1h": timedelta(hours=1),
-    "24h": timedelta(hours=24),
-    "7d": timedelta(days=7),
-    "30d": timedelta(days=30),
+    "1h": ("Last hour", timedelta(hours=1)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+    "30d": ("Last 30 days", timedelta(days=30)),
 }
+LONGEST = timedelta(days=3660)
+_WINDOW_PARAMETERS = ("period", "since", "until")
 _FILTERS = ("campaign_id", "channel", "country")
-_LONGEST = timedelta(days=3660)
+_MOST_POINTS = 60
+_STEPS = (
+    (timedelta(minutes=5), "5 minutes"),
+    (timedelta(minutes=15), "15 minutes"),
+    (timedelta(hours=1), "hour"),
+    (timedelta(hours=6), "6 hours"),
+    (timedelta(days=1), "day"),
+    (timedelta(days=7), "week"),
+    (timedelta(days=84), "12 weeks"),
+)
 
 
-def asked_window(request: Request, also: tuple[str, ...] = ()) -> Window:
-    """Read `since` and `until`, or `period`; without any of them the last 24 hours.
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A window with its name for people and the step its series have. `slug` is None for a chosen window."""
 
-    Errors: Invalid naming the parameter; also for one that is not known, because a filter that is silently ignored
-    gives a wrong figure.
+    slug: str | None
+    label: str
+    window: Window
+    step: timedelta
+    step_name: str
+
+
+def read_period(request: Request) -> Period:
+    """Read the period of a page, or of an answer without filters; the last 24 hours when none is asked for.
+
+    Errors: Invalid naming the parameter.
     """
-    asked = request.query_params
-    for name in asked:
-        if name not in ("since", "until", "period", *also):
-            raise Invalid(
-                f"The parameter {name} is not known here; use {', '.join(('since', 'until', 'period', *also))}.",
-                name,
-            )
-    now = resources_of(request).clock.now()
-    period = asked.get("period", "24h")
-    if period not in PERIODS:
-        raise Invalid(
-            f"{period!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period"
-        )
-    until = _instant(asked["until"], "until") if "until" in asked else now
-    since = _instant(asked["since"], "since") if "since" in asked else until - PERIODS[period]
-    if since >= until:
-        raise Invalid("since must lie before until.", "since")
-    if until - since > _LONGEST:
-        raise Invalid("A window may be ten years long at the most.", "since")
-    return Window(since, until)
+    _refuse_unknown(request, _WINDOW_PARAMETERS)
+    return _read_period(request)
 
 
-def asked_scope(request: Request) -> Scope:
-    """Read window, `campaign_id`, `channel` and `country`. Errors: Invalid naming the parameter."""
-    window = asked_window(request, also=_FILTERS)
-    asked = request.query_params
-    campaign_id, channel, country = (asked.get(name) for name in _FILTERS)
+def read_scope(request: Request) -> Scope:
+    """Read the period and the filters `campaign_id`, `channel` and `country`. Errors: Invalid naming the parameter."""
+    _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
+    campaign_id, channel, country = (request.query_params.get(name) for name in _FILTERS)
     try:
-        campaign = UUID(campaign_id) if campaign_id is not None else None
+        campaign = None if campaign_id is None else UUID(campaign_id)
     except ValueError:
         raise Invalid(f"{campaign_id!r} is no campaign id.", "campaign_id") from None
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
-    return Scope(window, campaign, channel, country)
+    return Scope(_read_period(request).window, campaign, channel, country)
 
 
-def _instant(text: str, name: str) -> datetime:
+def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
+    """A filter that is silently ignored would give a wrong figure."""
+    for name in request.query_params:
+        if name not in known:
+            raise Invalid(f"The parameter {name!r} is not known here; use {', '.join(known)}.", name)
+
+
+def _read_period(request: Request) -> Period:
+    resources, asked = resources_of(request), request.query_params
+    zone, now = resources.settings.timezone, resources.clock.now()
+    slug = asked.get("period", "24h")
+    if slug not in PERIODS:
+        raise Invalid(f"{slug!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period")
+    label, length = PERIODS[slug]
+    if not (asked.get("since") or asked.get("until")):
+        return _make_period(slug, label, Window(now - length, now))
+    until = _read_instant(asked["until"], "until", zone) if asked.get("until") else now
+    since = _read_instant(asked["since"], "since", zone) if asked.get("since") else until - length
+    window = Window(since, until)
+    return _make_period(None, format_window(window, zone), window)
+
+
+def _make_period(slug: str | None, label: str, window: Window) -> Period:
+    if window.length <= timedelta(0):
+        raise Invalid("The period ends before it begins. Exchange since and until.", "since")
+    if window.length > LONGEST:
+        raise Invalid(f"The period is longer than {LONGEST.days} days. Choose a shorter one.", "since")
+    step, name = next(pair for pair in _STEPS if window.length / pair[0] <= _MOST_POINTS)
+    return Period(slug, label, window, step, name)
+
+
+def _read_instant(text: str, field: str, zone: ZoneInfo) -> datetime:
+    """Read ISO 8601; what carries no zone, as a browser's form sends it, is meant in the workspace's."""
     try:
         # A plus sign that was not escaped arrives as a space.
-        return parse_instant(text.replace(" ", "+"))
+        at = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)$", r"+\1", text))
+        at = (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Invalid(f"{text!r} is no instant; write it like 2026-03-02T00:00:00Z.", name) from None
+        raise Invalid(f"{text!r} is no point in time. Write it like 2026-03-02T16:45:00Z.", field) from None
+    if not 1970 <= at.year <= 2200:
+        raise Invalid(f"{text!r} is too far away. Use a year from 1970 to 2200.", field)
+    return at

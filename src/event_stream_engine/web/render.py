@@ -13,6 +13,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from event_stream_engine.web import formats
+from event_stream_engine.web.charts import draw_sparkline, theme
+from event_stream_engine.web.chart_bundle import BUNDLE_URL
+
+# Address and name of each room of the console, in the order of the header.
+ROOMS = (("/monitoring", "Monitoring"),)
 STATIC_DIR = Path(__file__).parent / "static"
 
 
@@ -49,17 +55,40 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.globals["static_url"] = static_url
+_TEMPLATES.globals |= {
+    "static_url": static_url,
+    "rooms": ROOMS,
+    "chart_bundle_url": BUNDLE_URL,
+    "chart_themes": {"light": theme("light"), "dark": theme("dark")},
+    "sparkline": draw_sparkline,
+}
+_TEMPLATES.filters |= {
+    "number": formats.format_number,
+    "percent": formats.format_percent,
+    "figure": formats.format_figure,
+    "change": formats.format_change,
+    "duration": formats.format_duration,
+    "clock": formats.format_clock,
+    "moment": formats.format_moment,
+    "window": formats.format_window,
+}
 
 
 def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """Render a page. Besides `context` it sees `request`, `principal` and `csrf_token`, None when nobody is signed in."""
+    """Render a page. Besides `context` it sees `request`, `scheme`, `principal` and `csrf_token`, None when nobody is signed in."""
     state = request.state
     everywhere = {
         "request": request,
         "principal": getattr(state, "principal", None),
         "csrf_token": getattr(state, "csrf_token", None),
+        "scheme": _chosen_scheme(request),
     }
     return HTMLResponse(
         _TEMPLATES.get_template(template).render(everywhere | context), status_code=status_code
     )
+
+
+def _chosen_scheme(request: Request) -> str | None:
+    """Return `light` or `dark` when the person chose one; from a cookie, so that no page flashes in the other."""
+    chosen = request.cookies.get("ese_scheme")
+    return chosen if chosen in ("light", "dark") else None

@@ -13,7 +13,7 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.periods import asked_scope, asked_window
+from event_stream_engine.web.periods import read_period, read_scope
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
@@ -24,7 +24,7 @@ _DOCUMENTED_STATUSES = ("DELIVERED", "SENT", "FAILED", "UNDELIVERED")
 async def show_delivery(request: Request) -> dict[str, Any]:
     """Messages by status, delivery rate and delivery time. Filters: campaign_id, channel, country."""
     resources = resources_of(request)
-    scope, now = asked_scope(request), resources.clock.now()
+    scope, now = read_scope(request), resources.clock.now()
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_delivery(conn, scope, now)
     times = found.times
@@ -74,7 +74,7 @@ async def show_delivery(request: Request) -> dict[str, Any]:
 async def show_errors(request: Request) -> dict[str, Any]:
     """Failed messages by error code and country. Filters: campaign_id, channel, country."""
     resources = resources_of(request)
-    scope = asked_scope(request)
+    scope = read_scope(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_failures(conn, scope)
     return _frame(request, scope.window) | {
@@ -106,7 +106,7 @@ async def show_errors(request: Request) -> dict[str, Any]:
 async def show_inbound(request: Request) -> dict[str, Any]:
     """Inbound messages received in the window: volume, intents, response patterns."""
     resources = resources_of(request)
-    window, zone = asked_window(request), resources.settings.timezone
+    window, zone = read_period(request).window, resources.settings.timezone
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_inbound(conn, window, zone)
     per_sender = round(found.total / found.unique_senders, 2) if found.unique_senders else None
@@ -145,7 +145,7 @@ async def show_inbound(request: Request) -> dict[str, Any]:
 async def show_consent(request: Request) -> dict[str, Any]:
     """Users by consent state now, opt-outs of the day in which the window ends, STOP words of the window."""
     resources = resources_of(request)
-    window, zone = asked_window(request), resources.settings.timezone
+    window, zone = read_period(request).window, resources.settings.timezone
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_consent(conn, window, zone)
     users = found.by_state

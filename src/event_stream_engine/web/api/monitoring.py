@@ -15,7 +15,7 @@ from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import feed
 from event_stream_engine.monitoring.dashboard import Dashboard, load_dashboard
-from event_stream_engine.web.periods import asked_window
+from event_stream_engine.web.periods import read_period
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/monitoring", tags=["monitoring"])
@@ -26,12 +26,12 @@ KEEPALIVE_SECONDS = 15.0
 async def show_dashboard(request: Request) -> dict[str, Any]:
     """System health, performance and the six key figures with their past."""
     resources = resources_of(request)
-    window, zone = asked_window(request), resources.settings.timezone
+    period, zone = read_period(request), resources.settings.timezone
     async with resources.pool.connection() as conn, snapshot(conn):
-        found = await load_dashboard(conn, window, zone, resources.clock.now())
+        found = await load_dashboard(conn, period.window, period.step, zone, resources.clock.now())
     return {
         "as_of": format_instant(found.as_of),
-        "window": _describe_window(window),
+        "window": _describe_window(period.window),
         "time_zone": zone.key,
         "system_health": found.system_health,
         "performance_metrics": found.performance_metrics,

@@ -1,0 +1,83 @@
+"""Figures as people read them: thousands separated, units small, never more precision than is known."""
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from event_stream_engine.kernel.clock import parse_instant
+from event_stream_engine.kernel.windows import Window
+
+UNKNOWN = "–"
+_MINUS = "−"
+
+
+def format_number(value: float | None) -> str:
+    """Write whole numbers in full and others with three significant digits: `12,482`, `3.14`, `0.0452`."""
+    if value is None:
+        return UNKNOWN
+    size = abs(value)
+    if value == round(value) or size >= 100:
+        text = f"{size:,.0f}"
+    elif size >= 1:
+        text = f"{size:.{1 if size >= 9.995 else 2}f}"
+    else:
+        text = f"{float(f'{size:.3g}'):f}".rstrip("0")
+    return text if value >= 0 or text == "0" else _MINUS + text
+
+
+def format_percent(value: float | None) -> str:
+    """Write 0..100 with two decimals and without the sign, which the page sets smaller."""
+    return UNKNOWN if value is None else f"{value:,.2f}"
+
+
+def format_figure(value: float | None, unit: str) -> str:
+    return format_percent(value) if unit == "%" else format_number(value)
+
+
+def format_change(change: float, unit: str) -> str:
+    """Write a difference with its sign: `+125`, `+8.1 %`, `−0.06`, `0`."""
+    number = format_number(round(abs(change), 2))
+    if number == "0":
+        return "0"
+    sign = "+" if change > 0 else _MINUS
+    return f"{sign}{number} {unit}".rstrip()
+
+
+def format_duration(seconds: float | None) -> str:
+    """Write a duration with its two largest units: `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 2 h`."""
+    if seconds is None:
+        return UNKNOWN
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    if minutes < 60:
+        return f"{minutes} m {rest:02d} s" if rest else f"{minutes} m"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours < 48:
+        return f"{hours} h {minutes:02d} m" if minutes else f"{hours} h"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def format_clock(at: datetime | str, zone: ZoneInfo) -> str:
+    """Write the time of day with seconds in a zone. An instant may come as ISO text, as the API writes it."""
+    return _local(at, zone).strftime("%H:%M:%S")
+
+
+def format_moment(at: datetime | str, zone: ZoneInfo) -> str:
+    local = _local(at, zone)
+    return f"{local.day} {local:%b %H:%M}"
+
+
+def format_window(window: Window, zone: ZoneInfo) -> str:
+    """Write a window shortly, the date once when both ends share it: `2 Mar 15:45 – 16:45`."""
+    since, until = window.since.astimezone(zone), window.until.astimezone(zone)
+    end = f"{until:%H:%M}" if since.date() == until.date() else format_moment(until, zone)
+    return f"{format_moment(since, zone)} – {end}"
+
+
+def _local(at: datetime | str, zone: ZoneInfo) -> datetime:
+    return (parse_instant(at) if isinstance(at, str) else at).astimezone(zone)
