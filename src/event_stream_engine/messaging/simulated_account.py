@@ -1,7 +1,6 @@
 """The simulated provider's account: which messages it takes, which it refuses and why, and what became of them."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 import phonenumbers
 
-from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.clock import Clock, parse_instant
 from event_stream_engine.kernel.phone import is_e164, split_channel
 from event_stream_engine.messaging.encoding import count_segments
 from event_stream_engine.messaging.error_codes import describe_error_code
@@ -228,9 +227,10 @@ def _check_variables(text: str) -> None:
 def _read_send_at(text: str, service: str) -> datetime:
     if not service:
         raise Refusal(400, 35118, "MessagingServiceSid is required to schedule a message")
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text):
-        raise Refusal(400, 35114, "SendAt is not an ISO 8601 instant like 2026-03-02T09:00:00Z")
-    return datetime.fromisoformat(text)
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise Refusal(400, 35114, "SendAt is not an ISO 8601 instant like 2026-03-02T09:00:00Z") from None
 
 
 def _format_rfc2822(at: datetime) -> str:
