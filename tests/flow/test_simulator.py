@@ -116,9 +116,9 @@ async def receive_callbacks() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def simulate(behaviour: Behaviour = ALL_GOES_WELL) -> AsyncIterator[Stage]:
+async def simulate(behaviour: Behaviour = ALL_GOES_WELL, now: datetime = NOW) -> AsyncIterator[Stage]:
     ledger: list[PostedCallback] = []
-    clock = SettableClock(NOW)
+    clock = SettableClock(now)
     async with receive_callbacks() as receiver:
         app = build_simulator(behaviour, ACCOUNT, TOKEN, receiver.url, clock, record=ledger.append)
         async with serve(app) as url:
@@ -365,6 +365,19 @@ async def test_one_seed_gives_the_same_outcomes_and_another_gives_others() -> No
     statuses = Counter(key[2] for key in received)
     assert {"sent", "delivered", "undelivered"} <= set(statuses)
     assert statuses["sent"] < 60
+
+
+async def test_a_restart_repeats_outcomes_but_no_sid() -> None:
+    sids, statuses = [], []
+    for now in (NOW, NOW + timedelta(hours=1)):
+        async with simulate(replace(ALL_GOES_WELL, reply_share=1), now) as stage:
+            await stage.send()
+            await stage.settle()
+            sids.append({form["MessageSid"] for form in stage.receiver.forms})
+            statuses.append(sorted(form["SmsStatus"] for form in stage.receiver.forms))
+    assert statuses[0] == statuses[1] == ["delivered", "received", "sent"]
+    assert sids[0].isdisjoint(sids[1])
+    assert len(sids[0]) == 2
 
 
 async def test_a_refused_connection_is_tried_twice_and_an_error_answer_once() -> None:
