@@ -116,9 +116,9 @@ async def receive_callbacks() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def simulate(behaviour: Behaviour = ALL_GOES_WELL) -> AsyncIterator[Stage]:
+async def simulate(behaviour: Behaviour = ALL_GOES_WELL, now: datetime = NOW) -> AsyncIterator[Stage]:
     ledger: list[PostedCallback] = []
-    clock = SettableClock(NOW)
+    clock = SettableClock(now)
     async with receive_callbacks() as receiver:
         app = build_simulator(behaviour, ACCOUNT, TOKEN, receiver.url, clock, record=ledger.append)
         async with serve(app) as url:
@@ -223,36 +223,34 @@ async def test_paging_reaches_every_message_once_while_new_ones_are_made() -> No
         assert seen == made[::-1]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ({"to": ""}, 21604),
-        ({"from_": ""}, 21603),
-        ({"body": ""}, 21602),
-        ({"body": "x" * 1601}, 21617),
-        ({"to": "4155550123"}, 21211),
-        ({"to": "+1415555012"}, 21211),
-        ({"to": "+15005550001"}, 21211),
-        ({"to": "+15005550003"}, 21408),
-        ({"to": "+15005550004"}, 21610),
-        ({"to": "+15005550009"}, 21614),
-        ({"from_": "+14155550199"}, 21606),
-        ({"to": "whatsapp:+14155550123"}, 21910),
-        ({"body": None, "content_sid": "HX1", "content_variables": "{"}, 21656),
-        ({"schedule_type": "fixed", "send_at": "tomorrow"}, 35118),
-    ],
+REFUSED: tuple[tuple[dict[str, Any], int], ...] = (
+    ({"to": ""}, 21604),
+    ({"from_": ""}, 21603),
+    ({"body": ""}, 21602),
+    ({"body": "x" * 1601}, 21617),
+    ({"to": "4155550123"}, 21211),
+    ({"to": "+1415555012"}, 21211),
+    ({"to": "+15005550001"}, 21211),
+    ({"to": "+15005550003"}, 21408),
+    ({"to": "+15005550004"}, 21610),
+    ({"to": "+15005550009"}, 21614),
+    ({"from_": "+14155550199"}, 21606),
+    ({"to": "whatsapp:+14155550123"}, 21910),
+    ({"body": None, "content_sid": "HX1", "content_variables": "{"}, 21656),
+    ({"schedule_type": "fixed", "send_at": "2026-03-02T10:00:00Z"}, 35118),
+    ({"schedule_type": "fixed", "send_at": "tomorrow", "messaging_service_sid": "MG1"}, 35114),
 )
-async def test_a_refusal_has_the_providers_body(arguments: dict[str, Any], code: int) -> None:
+
+
+async def test_a_refusal_has_the_providers_body_and_leaves_no_message() -> None:
     async with simulate() as stage:
-        refusal = await refuse(stage, **arguments)
-        assert (refusal.status, refusal.code) == (400, code)
-        body = json.loads(stage.client.http_client._test_only_last_response.text)
-        assert body == {
-            "code": code,
-            "message": body["message"],
-            "more_info": f"https://www.twilio.com/docs/errors/{code}",
-            "status": 400,
-        }
+        for arguments, code in REFUSED:
+            refusal = await refuse(stage, **arguments)
+            assert (arguments, refusal.status, refusal.code) == (arguments, 400, code)
+            body = json.loads(stage.client.http_client._test_only_last_response.text)
+            assert body.pop("message")
+            more_info = f"https://www.twilio.com/docs/errors/{code}"
+            assert body == {"code": code, "more_info": more_info, "status": 400}
         assert await stage.call(stage.client.messages.list) == []
 
 
@@ -367,6 +365,19 @@ async def test_one_seed_gives_the_same_outcomes_and_another_gives_others() -> No
     statuses = Counter(key[2] for key in received)
     assert {"sent", "delivered", "undelivered"} <= set(statuses)
     assert statuses["sent"] < 60
+
+
+async def test_a_restart_repeats_outcomes_but_no_sid() -> None:
+    sids, statuses = [], []
+    for now in (NOW, NOW + timedelta(hours=1)):
+        async with simulate(replace(ALL_GOES_WELL, reply_share=1), now) as stage:
+            await stage.send()
+            await stage.settle()
+            sids.append({form["MessageSid"] for form in stage.receiver.forms})
+            statuses.append(sorted(form["SmsStatus"] for form in stage.receiver.forms))
+    assert statuses[0] == statuses[1] == ["delivered", "received", "sent"]
+    assert sids[0].isdisjoint(sids[1])
+    assert len(sids[0]) == 2
 
 
 async def test_a_refused_connection_is_tried_twice_and_an_error_answer_once() -> None:

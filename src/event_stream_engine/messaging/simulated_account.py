@@ -1,7 +1,6 @@
 """The simulated provider's account: which messages it takes, which it refuses and why, and what became of them."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Any
 
 import phonenumbers
 
-from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.clock import Clock, parse_instant
 from event_stream_engine.kernel.phone import is_e164, split_channel
 from event_stream_engine.messaging.encoding import count_segments
 from event_stream_engine.messaging.error_codes import describe_error_code
@@ -111,10 +110,10 @@ class SimulatedAccount:
         self._opted_out: set[str] = set()
         self._inbound_at: dict[str, datetime] = {}
 
-    def take_message(self, form: Form) -> tuple[SimulatedMessage, Envelope, Course, Random]:
+    def take_message(self, form: Form) -> tuple[SimulatedMessage, Envelope, Course, str]:
         """Take a message and draw what will happen to it; the n-th message of a seed always fares the same.
 
-        Shape: the generator goes on where the course ended.
+        Shape: the message, its envelope, its course, and the SID a reply to it will have.
         Errors: Refusal as the provider refuses.
         """
         recipient, sender, service = _get(form, "To"), _get(form, "From"), _get(form, "MessagingServiceSid")
@@ -145,10 +144,12 @@ class SimulatedAccount:
             course = draw_failure(rng, self._behaviour, 63016)
         else:
             course = draw_course(rng, self._behaviour, channel)
-        # The outcome follows from the seed alone; the SID also from the time, so that a restart repeats none.
-        unique = Random(f"{self._behaviour.seed}:{self._taken_count}:{now}").getrandbits(128)  # noqa: S311
+        # The outcome follows from the seed alone; the SIDs also from the time, so that a restart repeats none.
+        unique = Random(f"{self._behaviour.seed}:{self._taken_count}:{now}")  # noqa: S311
+        sid = f"{'MM' if media_count else 'SM'}{unique.getrandbits(128):032x}"
+        reply_sid = f"SM{unique.getrandbits(128):032x}"
         message = SimulatedMessage(
-            sid=f"{'MM' if media_count else 'SM'}{unique:032x}",
+            sid=sid,
             account_sid=self.account_sid,
             sender=sender or None,
             recipient=recipient,
@@ -164,7 +165,7 @@ class SimulatedAccount:
         if len(self._messages) > KEPT_MESSAGE_COUNT:
             del self._messages[next(iter(self._messages))]
         envelope = Envelope(self.account_sid, message.sid, chosen, recipient, message.messaging_service_sid)
-        return message, envelope, course, rng
+        return message, envelope, course, reply_sid
 
     def take_reply(self, address: str, body: str) -> None:
         """Note what a person wrote: it opens the WhatsApp window, and STOP and START words close and open the number."""
@@ -228,9 +229,10 @@ def _check_variables(text: str) -> None:
 def _read_send_at(text: str, service: str) -> datetime:
     if not service:
         raise Refusal(400, 35118, "MessagingServiceSid is required to schedule a message")
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", text):
-        raise Refusal(400, 35114, "SendAt is not an ISO 8601 instant like 2026-03-02T09:00:00Z")
-    return datetime.fromisoformat(text)
+    try:
+        return parse_instant(text)
+    except ValueError:
+        raise Refusal(400, 35114, "SendAt is not an ISO 8601 instant like 2026-03-02T09:00:00Z") from None
 
 
 def _format_rfc2822(at: datetime) -> str:

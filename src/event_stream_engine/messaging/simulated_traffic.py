@@ -30,15 +30,15 @@ HOUR_WEIGHTS = (
     *(0.33, 0.33, 0.32, 0.32, 0.34, 0.41, 0.52, 0.89, 1.32, 1.74, 1.94, 1.80),
     *(1.59, 1.67, 1.95, 1.93, 1.57, 1.31, 1.01, 0.84, 0.65, 0.48, 0.40, 0.34),
 )
-# Weight of a country, its calling code, the beginnings of its mobile numbers and the digits that follow.
+# Weight, region, calling code, the beginnings of its mobile numbers and how many digits follow.
 COUNTRIES = (
-    (50, "+1", ("206", "212", "305", "415", "512"), 7),  # United States
-    (13, "+44", ("74", "75", "77", "78", "79"), 8),  # United Kingdom
-    (12, "+1", ("416", "514", "604", "647"), 7),  # Canada
-    (8, "+94", ("71", "76", "77", "78"), 7),  # Sri Lanka
-    (8, "+91", ("70", "90", "98", "99"), 8),  # India
-    (6, "+49", ("151", "176"), 8),  # Germany
-    (3, "+55", ("119", "219"), 8),  # Brazil
+    (50, "US", "+1", ("206", "212", "305", "415", "512"), 7),
+    (13, "GB", "+44", ("74", "75", "77", "78", "79"), 8),
+    (12, "CA", "+1", ("416", "514", "604", "647"), 7),
+    (8, "LK", "+94", ("71", "76", "77", "78"), 7),
+    (8, "IN", "+91", ("70", "90", "98", "99"), 8),
+    (6, "DE", "+49", ("151", "176"), 8),
+    (3, "BR", "+55", ("119", "219"), 8),
 )
 
 
@@ -132,14 +132,14 @@ def iterate_messages(
 def draw_crowd(seed: int, people_count: int, whatsapp_share: float) -> tuple[str, ...]:
     """Draw the addresses of people; each has one channel and keeps it."""
     rng = Random(f"{seed}:crowd")  # noqa: S311
+    weights = [weight for weight, *_ in COUNTRIES]
     numbers: dict[str, str] = {}
     while len(numbers) < people_count:
-        _, calling_code, beginnings, digit_count = rng.choices(
-            COUNTRIES, [weight for weight, *_ in COUNTRIES]
-        )[0]
+        _, region, calling_code, beginnings, digit_count = rng.choices(COUNTRIES, weights)[0]
         digits = "".join(rng.choices("0123456789", k=digit_count))
         number = calling_code + rng.choice(beginnings) + digits
-        if phonenumbers.is_valid_number(phonenumbers.parse(number)):
+        # A region is known for valid numbers only.
+        if phonenumbers.region_code_for_number(phonenumbers.parse(number)) == region:
             numbers[number] = ("whatsapp:" if rng.random() < whatsapp_share else "") + number
     return tuple(numbers.values())
 

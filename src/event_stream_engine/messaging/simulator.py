@@ -94,14 +94,14 @@ class _Simulator:
     async def create_message(self, request: Request) -> Response:
         self._admit(request)
         form = parse_form(await request.body())
-        message, envelope, course, rng = self.account.take_message(form)
+        message, envelope, course, reply_sid = self.account.take_message(form)
         resource = message.as_resource()
         callback_url = form.get("StatusCallback")
         urls = {
             "status": callback_url if isinstance(callback_url, str) else None,
             "inbound": self.inbound_url,
         }
-        self._schedule(message, envelope, course, urls, reply_sid=f"SM{rng.getrandbits(128):032x}")
+        self._schedule(message, envelope, course, urls, reply_sid)
         return JSONResponse(resource, 201)
 
     async def fetch_message(self, request: Request) -> Response:
