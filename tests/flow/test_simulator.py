@@ -49,7 +49,7 @@ ALL_GOES_WELL = replace(
 
 async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is awaited is another server's state
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -30,7 +30,7 @@ class Child:
 
     name: str
     arguments: Sequence[str]
-    socket: socket.socket | None = None
+    listener: socket.socket | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -89,9 +89,9 @@ async def _keep_alive(child: Child, stopping: asyncio.Event) -> None:
 async def _start(child: Child) -> asyncio.subprocess.Process:
     arguments = [*child.arguments]
     descriptors: tuple[int, ...] = ()
-    if child.socket is not None:
-        arguments += ["--fd", str(child.socket.fileno())]
-        descriptors = (child.socket.fileno(),)
+    if child.listener is not None:
+        arguments += ["--fd", str(child.listener.fileno())]
+        descriptors = (child.listener.fileno(),)
     # A session of its own: the terminal's Ctrl-C is for the supervisor, which then ends its children in order.
     return await asyncio.create_subprocess_exec(
         sys.executable,

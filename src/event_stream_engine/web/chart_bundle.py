@@ -61,7 +61,9 @@ async def _make_in_child() -> bytes:
     output, faults = await child.communicate()
     if child.returncode != 0:
         last_line = faults.decode(errors="replace").strip().rpartition("\n")[2]
-        raise Unavailable(f"The chart library could not be made: {last_line}. The tables beside the charts work.")
+        raise Unavailable(
+            f"The chart library could not be made: {last_line}. The tables beside the charts work."
+        )
     return output
 
 

@@ -15,7 +15,9 @@ from event_stream_engine.kernel.clock import format_instant
 
 Spec = dict[str, Any]
 
-PALETTE: dict[str, tuple[str, str]] = {  # name: (light, dark); console.css has the same, and a test compares them
+PALETTE: dict[
+    str, tuple[str, str]
+] = {  # name: (light, dark); console.css has the same, and a test compares them
     "ground": ("#fafaf8", "#121417"),
     "panel": ("#ffffff", "#181b1f"),
     "ink": ("#1b1d21", "#e9eaec"),
@@ -102,7 +104,11 @@ def delivery_rate(threshold_percent: float, floor_percent: float) -> Spec:
     `settled` holds the rate where it can hardly change any more, `open` where messages are still in flight (dashed).
     """
     scale = {"domain": [floor_percent, 100], "nice": False, "zero": False}
-    y = {"type": "quantitative", "scale": scale, "axis": {"values": [floor_percent, 100], "labelExpr": "datum.label + ' %'"}}
+    y = {
+        "type": "quantitative",
+        "scale": scale,
+        "axis": {"values": [floor_percent, 100], "labelExpr": "datum.label + ' %'"},
+    }
     zone = {
         "data": {"values": [{"top": threshold_percent, "bottom": floor_percent}]},
         "mark": {"type": "rect", "color": {"expr": "failed"}, "opacity": 0.08},
@@ -139,12 +145,22 @@ def delivery_time() -> Spec:
     line = {"type": "line", "color": {"expr": "accent"}, "strokeJoin": "round"}
     return _over_slots(
         [
-            {"mark": {"type": "area", "color": {"expr": "accent"}, "opacity": 0.09}, "encoding": {"y": {**y, "field": "p95"}}},
+            {
+                "mark": {"type": "area", "color": {"expr": "accent"}, "opacity": 0.09},
+                "encoding": {"y": {**y, "field": "p95"}},
+            },
             {"mark": {**line, "strokeWidth": 1, "opacity": 0.65}, "encoding": {"y": {**y, "field": "p95"}}},
             {"mark": {**line, "strokeWidth": 1.75}, "encoding": {"y": {**y, "field": "p50"}}},
             *(
                 {
-                    "mark": {"type": "text", "align": "left", "baseline": "bottom", "dx": -6, "dy": -4, **halo},
+                    "mark": {
+                        "type": "text",
+                        "align": "left",
+                        "baseline": "bottom",
+                        "dx": -6,
+                        "dy": -4,
+                        **halo,
+                    },
                     "encoding": {"y": {**y, "field": "label_at"}, "text": {"field": f"label_{percentile}"}},
                     "transform": [
                         {"filter": f"isValid(datum.label_{percentile})"},

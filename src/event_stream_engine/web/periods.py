@@ -82,7 +82,9 @@ def _read_period(request: Request) -> Period:
     zone, now = resources.settings.timezone, resources.clock.now()
     slug = asked.get("period", "24h")
     if slug not in PERIODS:
-        raise Invalid(f"{slug!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period")
+        raise Invalid(
+            f"{slug!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period"
+        )
     label, length = PERIODS[slug]
     if not (asked.get("since") or asked.get("until")):
         return _make_period(slug, label, Window(now - length, now))

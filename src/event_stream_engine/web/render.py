@@ -14,8 +14,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from event_stream_engine.web import formats
-from event_stream_engine.web.charts import draw_sparkline, theme
 from event_stream_engine.web.chart_bundle import BUNDLE_URL
+from event_stream_engine.web.charts import draw_sparkline, theme
 
 # Address and name of each room of the console, in the order of the header.
 ROOMS = (("/monitoring", "Monitoring"),)

@@ -22,8 +22,8 @@ from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import change_percent
-from event_stream_engine.monitoring.dashboard import load_dashboard
 from event_stream_engine.monitoring import feed
+from event_stream_engine.monitoring.dashboard import load_dashboard
 from event_stream_engine.web import charts
 from event_stream_engine.web.formats import (
     format_duration,
@@ -115,7 +115,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         point_columns=_POINT_COLUMNS,
         point_table=[_table_row(point, zone) for point in points],
         is_new=not events and not delivery.recipients,
-        events=[event | {"detail": describe_event(event)} for event in events],
+        events=[_BLANK_EVENT | event | {"detail": describe_event(event)} for event in events],
         kinds=KINDS,
         blank_event=_BLANK_EVENT,
         export={
@@ -161,17 +161,36 @@ def draw_charts(
     return {
         "volume": Chart(
             charts.messages_by_status(),
-            _only(rows, "slot", *charts.STATUSES, "tip_when", *(f"tip_{name}" for name in (*charts.STATUSES, "delivery_rate"))),
+            _only(
+                rows,
+                "slot",
+                *charts.STATUSES,
+                "tip_when",
+                *(f"tip_{name}" for name in (*charts.STATUSES, "delivery_rate")),
+            ),
             f"Messages by status, {period.label}: {format_number(delivery.sent)} sent",
         ),
         "rate": Chart(
             charts.delivery_rate(THRESHOLD_PERCENT, floor_percent),
-            _only(rows, "slot", "settled", "open", "tip_when", "tip_delivery_rate", "tip_sent", "tip_in_flight"),
+            _only(
+                rows, "slot", "settled", "open", "tip_when", "tip_delivery_rate", "tip_sent", "tip_in_flight"
+            ),
             f"Delivery rate, {period.label}: {format_percent(delivery.delivery_rate_percent)} %, threshold {THRESHOLD_PERCENT:g} %",
         ),
         "time": Chart(
             charts.delivery_time(),
-            _only(rows, "slot", "p50", "p95", "label_p50", "label_p95", "tip_when", "tip_p50", "tip_p95", "tip_delivered"),
+            _only(
+                rows,
+                "slot",
+                "p50",
+                "p95",
+                "label_p50",
+                "label_p95",
+                "tip_when",
+                "tip_p50",
+                "tip_p95",
+                "tip_delivered",
+            ),
             f"Delivery time, {period.label}: p50 {format_duration(p50)}, p95 {format_duration(p95)}",
         ),
     }
