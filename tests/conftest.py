@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from event_stream_engine.cli.session import prepare_database
 from event_stream_engine.infra.embedded import embedded_postgres, find_system_postgres
-from event_stream_engine.infra.migrating import migrate
-from event_stream_engine.kernel.clock import SettableClock
+from event_stream_engine.kernel.clock import SettableClock, SystemClock
+from tests.engine import Engine, make_settings, running_engine
 
 # A cluster that dies with the run need not survive a power cut. The kill tests start their own without these.
 THROW_AWAY = {
@@ -40,7 +41,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
         try:
             with psycopg.connect(url, autocommit=True) as admin:
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-            migrate(_with_database(url, TEMPLATE))
+            runner.run(prepare_database(_with_database(url, TEMPLATE)))
             yield url
         finally:
             runner.run(server.__aexit__(None, None, None))
@@ -80,6 +81,13 @@ def _with_database(url: str, name: str) -> str:
 def clock() -> SettableClock:
     """Monday, 2 March 2026, noon UTC, until the test moves it."""
     return SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+async def engine(database_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
+    """A running engine on a fresh database, by the system's clock."""
+    async with running_engine(database_url, make_settings(tmp_path), SystemClock()) as running:
+        yield running
 
 
 @pytest.fixture
