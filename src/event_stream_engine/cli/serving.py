@@ -17,6 +17,7 @@ from event_stream_engine.infra.embedded import revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.web.app import build_app
+from event_stream_engine.web.chart_bundle import prepare_chart_bundle
 from event_stream_engine.worker.main import run_worker
 
 DRAIN_SECONDS = 8
@@ -45,7 +46,6 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
         build_app(settings, url, SystemClock()),
         host=settings.host,
         port=settings.port,
-        loop="uvloop",
         http="httptools",
         log_config=None,
         access_log=False,
@@ -57,7 +57,9 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
     )
     # From the number alone Python finds out that it is TCP; uvicorn's own `fd` takes it for a Unix socket.
     sockets = None if fd is None else [socket.socket(fileno=fd)]
+    preparing = asyncio.create_task(prepare_chart_bundle())
     await uvicorn.Server(config).serve(sockets)
+    preparing.cancel()
 
 
 @command

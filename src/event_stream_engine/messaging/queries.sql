@@ -31,7 +31,7 @@ WITH grouped AS (
            min(ARRAY[key, coalesce(error_code, 0)]) FILTER (WHERE code BETWEEN 5 AND 7) AS failure,
            min(received_at) FILTER (WHERE code = 8) AS delivered_at,
            min(received_at) FILTER (WHERE code = 9) AS read_at
-    FROM (SELECT *, (extract(epoch FROM received_at) * 1000000)::bigint * 16 + code AS key FROM receipts) AS keyed
+    FROM (SELECT *, round(date_part('epoch', received_at) * 1000000)::bigint * 16 + code AS key FROM receipts) AS keyed
     GROUP BY message_sid
 ), old AS MATERIALIZED (
     SELECT m.* FROM grouped g JOIN messages m ON m.provider_sid = g.message_sid FOR UPDATE OF m
@@ -48,7 +48,7 @@ WITH grouped AS (
     SELECT coalesce(id, time_ordered_uuid(first_seen_at, message_sid)) AS id, campaign_id,
            coalesce(old_recipient_phone, recipient_phone) AS recipient_phone, coalesce(old_channel, channel) AS channel,
            coalesce(old_sender, sender) AS sender,
-           CASE WHEN id IS NULL THEN phone_country(recipient_phone) ELSE country END AS country,
+           CASE WHEN id IS NULL THEN (SELECT p.country FROM phone_country(recipient_phone) AS p) ELSE country END AS country,
            message_sid,
            CASE WHEN campaign_id IS NULL THEN least(old_cohort_at, first_seen_at) ELSE old_cohort_at END AS cohort_at,
            CASE WHEN id IS NULL OR (first_seen_at, first_status) < (old_cohort_at, old_first_status) THEN first_status ELSE old_first_status END AS first_status,

@@ -12,7 +12,7 @@ from event_stream_engine.ingest import projection
 from event_stream_engine.monitoring import pipeline
 from event_stream_engine.stream import dead_letters, log
 
-BATCH_EVENTS = 5000
+BATCH_EVENTS = 10_000
 IDLE_SECONDS = 0.1
 _logger = logging.getLogger(__name__)
 
