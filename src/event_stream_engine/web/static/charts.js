@@ -1,4 +1,4 @@
-// Draws the charts after the figures are there. The library is loaded when the first chart comes into sight.
+// Draws the charts after the figures are there. The library is loaded only then.
 
 const themes = document.getElementById("chart-themes");
 const tip = document.getElementById("tip");
@@ -73,18 +73,7 @@ function redrawAll() {
 
 const blocks = [...document.querySelectorAll("script.chart-spec")];
 if (blocks.length) {
-  const sight = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        sight.unobserve(target);
-        drawSafely(blocks.find((block) => block.dataset.chart === target.id));
-      }
-    },
-    { rootMargin: "400px" },
-  );
-  const observe = () => blocks.forEach((block) => sight.observe(document.getElementById(block.dataset.chart)));
-  requestAnimationFrame(() => setTimeout(observe)); // the figures are painted first
+  requestAnimationFrame(() => setTimeout(() => blocks.forEach(drawSafely))); // the figures are painted first
   document.addEventListener("live:changed", ({ target }) => {
     if (drawn.has(target.id)) drawSafely(target);
   });
