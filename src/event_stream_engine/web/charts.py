@@ -43,6 +43,7 @@ _TICKS = (
 class Chart:
     """A definition with its rows, a summary for who cannot see it, and the table behind it.
 
+    `nothing` says in its place that there is nothing to draw.
     Shape: `columns` are (title, `text` or `number`), a cell is (text, value to sort by).
     """
 
@@ -51,6 +52,7 @@ class Chart:
     summary: str
     columns: Sequence[tuple[str, str]]
     table: list[list[tuple[str, object]]]
+    nothing: str
 
 
 def theme(scheme: Literal["light", "dark"]) -> Spec:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import floor
 from operator import attrgetter
 from typing import Any
@@ -14,7 +15,9 @@ from event_stream_engine.web.formats import format_duration, format_moment, form
 from event_stream_engine.web.periods import Period
 
 STATUSES = ("delivered", "in_flight", "failed")
-_SETTLED_SHARE = 0.02  # with fewer than this in flight, a rate can hardly change any more
+# A rate can hardly change any more when this few are in flight, or after this long: then they have lost their callback.
+_SETTLED_SHARE = 0.02
+_SETTLED_AFTER = timedelta(hours=1)
 _MINUTE, _HOUR = 60, 3600
 _TICKS_SECONDS = (
     *(1, 2, 5, 10, 20, 30),
@@ -40,12 +43,13 @@ class Series:
     points: Sequence[DeliveryPoint]
     period: Period
     zone: ZoneInfo
+    as_of: datetime
     axis: TimeAxis
 
 
-def make_series(points: Sequence[DeliveryPoint], period: Period, zone: ZoneInfo) -> Series:
+def make_series(points: Sequence[DeliveryPoint], period: Period, zone: ZoneInfo, as_of: datetime) -> Series:
     axis = make_time_axis([point.at for point in points], period.step, zone)
-    return Series(points, period, zone, axis)
+    return Series(points, period, zone, as_of, axis)
 
 
 def chart_messages_by_status(series: Series) -> Chart:
@@ -62,7 +66,12 @@ def chart_messages_by_status(series: Series) -> Chart:
         "mark": {"type": "bar", "strokeWidth": 1},
         "encoding": {
             "x": series.axis.encode(),
-            "y": {"field": "count", "type": "quantitative", "axis": {"format": ",d", "tickMinStep": 1}},
+            "y": {
+                "field": "count",
+                "type": "quantitative",
+                "scale": {} if any(point.sent for point in series.points) else {"domain": [0, 4]},
+                "axis": {"format": ",d", "tickMinStep": 1},
+            },
             "order": {"field": "rank", "type": "quantitative"},
             "color": {
                 "field": "status",
@@ -85,9 +94,10 @@ def chart_delivery_rate(series: Series, delivery: Delivery, threshold_percent: f
     """Draw a line over a zone below the threshold; dashed where messages are in flight and the rate still rises."""
     rows: list[dict[str, Any]] = []
     for slot, point in _slots(series):
-        settled = {"settled": point.delivery_rate_percent} if _is_settled(point) else {}
+        settled = {"settled": point.delivery_rate_percent} if _is_settled(point, series) else {}
         rows.append({"slot": slot, "open": point.delivery_rate_percent, **settled})
-    lowest = min((row["settled"] for row in rows if row.get("settled") is not None), default=100.0)
+    rates = [row["settled"] for row in rows if row.get("settled") is not None]
+    lowest = min(rates or [row["open"] for row in rows if row["open"] is not None], default=100.0)
     floor_percent = max(0, min(threshold_percent - 10, 10 * floor(lowest / 10)))
     scale = {"domain": [floor_percent, 100], "nice": False, "zero": False}
     axis = {"values": [floor_percent, 100], "labelExpr": "datum.label + ' %'"}
@@ -174,15 +184,16 @@ def _slots(series: Series) -> list[tuple[str, DeliveryPoint]]:
     return list(zip(series.axis.slots, series.points, strict=True))
 
 
-def _is_settled(point: DeliveryPoint) -> bool:
-    return point.in_flight <= _SETTLED_SHARE * point.sent
+def _is_settled(point: DeliveryPoint, series: Series) -> bool:
+    is_old = point.at + series.period.step <= series.as_of - _SETTLED_AFTER
+    return is_old or point.in_flight <= _SETTLED_SHARE * point.sent
 
 
 def _name_line(rows: list[dict[str, Any]], field: str, name: str) -> None:
     """Put the name of a line where it begins, above whatever it does on the name's width."""
     drawn = [row for row in rows if row[field] is not None]
     if drawn:
-        width = max(1, len(rows) // 5)
+        width = len(rows) // 4 + 1
         drawn[0] |= {f"{field}_name": name, f"{field}_above": max(row[field] for row in drawn[:width])}
 
 
@@ -205,5 +216,7 @@ def _finish(
             **{f"tip_{name_tip(t)}": text for t, (text, _) in zip(titles, cells, strict=True)},
         }
         table.append([(when, format_instant(point.at)), *cells])
+    is_empty = not any(point.sent for point in series.points)
+    nothing = "No message was sent in this period." if is_empty else ""
     columns = [("From", "text"), *((title, "number") for title in titles)]
-    return Chart(lay_over_time(series.axis, layers, titles), rows, summary, columns, table)
+    return Chart(lay_over_time(series.axis, layers, titles), rows, summary, columns, table, nothing)

@@ -58,7 +58,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         points = await list_delivery_points(conn, scope, period.step, zone)
         failures = await load_failures(conn, scope)
         events = [feed.describe_event(event) for event in await feed.list_latest(conn, FEED_LENGTH)]
-    series = make_series(points, period, zone)
+    series = make_series(points, period, zone, now)
     chosen = urlencode(
         {"since": format_instant(period.window.since), "until": format_instant(period.window.until)}
     )
