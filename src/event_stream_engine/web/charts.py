@@ -59,7 +59,7 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
     """Return the Vega-Lite configuration that binds the palette's names, and `small`, the text size in pixels."""
     colours = {name: pair[scheme == "dark"] for name, pair in PALETTE.items()}
     return {
-        "background": None,
+        "background": "transparent",
         "font": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
         "params": [{"name": name, "value": value} for name, value in ({**colours, "small": 11.5}).items()],
         "view": {"stroke": None},

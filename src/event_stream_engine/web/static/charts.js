@@ -57,17 +57,23 @@ async function draw(block) {
   drawn.set(block.id, { definition, view, finish: finalize });
 }
 
-const drawSafely = (block) =>
-  draw(block).catch((fault) => {
-    document.getElementById(block.dataset.chart).classList.add("undrawn");
+async function drawSafely(block) {
+  const { classList } = document.getElementById(block.dataset.chart);
+  try {
+    await draw(block);
+    classList.remove("undrawn");
+  } catch (fault) {
+    classList.add("undrawn");
     console.error(`${block.id} could not be drawn`, fault);
-  });
+  }
+}
 
-function redrawAll() {
-  const blocks = [...drawn.keys()];
-  for (const id of blocks) {
-    drawn.get(id).definition = null;
-    drawSafely(document.getElementById(id));
+/** Bind the names of the palette anew; at once, because a print does not wait. */
+function recolour(name) {
+  const { params } = JSON.parse(themes.textContent)[name];
+  for (const { view } of drawn.values()) {
+    for (const { name: colour, value } of params) if (colour !== "small") view.signal(colour, value);
+    view.run();
   }
 }
 
@@ -75,9 +81,13 @@ const blocks = [...document.querySelectorAll("script.chart-spec")];
 if (blocks.length) {
   requestAnimationFrame(() => setTimeout(() => blocks.forEach(drawSafely))); // the figures are painted first
   document.addEventListener("live:changed", ({ target }) => {
-    if (drawn.has(target.id)) drawSafely(target);
+    const isSettled = drawn.has(target.id) || document.getElementById(target.dataset.chart)?.classList.contains("undrawn");
+    if (isSettled) drawSafely(target); // else its first drawing is under way
   });
-  dark.addEventListener("change", redrawAll);
-  document.addEventListener("scheme:changed", redrawAll);
+  const recolourAsChosen = () => recolour(scheme());
+  dark.addEventListener("change", recolourAsChosen);
+  document.addEventListener("scheme:changed", recolourAsChosen);
+  addEventListener("beforeprint", () => recolour("light"));
+  addEventListener("afterprint", recolourAsChosen);
   addEventListener("scroll", () => (tip.hidden = true), { passive: true });
 }
