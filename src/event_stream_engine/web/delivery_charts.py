@@ -146,10 +146,11 @@ def chart_delivery_time(series: Series, delivery: Delivery) -> Chart:
     for name in ("p50", "p95"):
         _name_line(rows, name, f"{name} {format_duration(times.get(name))}")
     longest = max(
-        (point.p95_seconds for point in series.points if point.p95_seconds is not None), default=_MINUTE
+        (point.p95_seconds for point in series.points if point.p95_seconds is not None), default=45
     )
-    tick = next((tick for tick in _TICKS_SECONDS if 3 * tick >= longest), longest / 3)
-    values = [tick * number for number in range(1, 4) if tick * (number - 1) < longest]
+    room = 1.15 * longest  # for a name above the line
+    tick = next((tick for tick in _TICKS_SECONDS if 3 * tick >= room), room / 3)
+    values = [tick * number for number in range(1, 4) if tick * (number - 1) < room]
     labels = f"datum.value < {_MINUTE} ? datum.value + ' s' : datum.value < {_HOUR} ? datum.value / {_MINUTE} + ' m' : datum.value / {_HOUR} + ' h'"
     y = {
         "type": "quantitative",

@@ -1,5 +1,6 @@
 """`/monitoring`: is everything all right now?"""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -8,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_stream_engine.analytics.delivery import list_delivery_points, load_delivery
-from event_stream_engine.analytics.failures import Failures, load_failures
+from event_stream_engine.analytics.failures import FailureRow, Failures, load_failures
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
@@ -30,6 +31,7 @@ router = APIRouter(include_in_schema=False)
 
 THRESHOLD_PERCENT = 90.0
 FEED_LENGTH = 30
+MOST_CODES = 6
 
 # The mark and the name of each kind of event in the feed.
 KINDS = {
@@ -80,6 +82,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         rate=chart_delivery_rate(series, delivery, THRESHOLD_PERCENT),
         time=chart_delivery_time(series, delivery),
         failures=failures,
+        failure_rows=gather_rare(failures.rows),
         failure_summary=summarise_failures(failures, delivery.attempted),
         events=[event | {"detail": describe_detail(event)} for event in events],
         kinds=KINDS,
@@ -97,6 +100,15 @@ def describe_detail(event: dict[str, Any]) -> str:
     if body := event.get("message_body"):
         return f"“{body}”"
     return " ".join(str(part) for part in (event.get("error_code"), event.get("description")) if part)
+
+
+def gather_rare(rows: Sequence[FailureRow]) -> list[FailureRow]:
+    """Keep the most frequent codes and count the others together; the export has them all."""
+    if len(rows) <= MOST_CODES:
+        return list(rows)
+    kept, others = rows[: MOST_CODES - 1], rows[MOST_CODES - 1 :]
+    count, percentage = sum(row.count for row in others), sum(row.percentage for row in others)
+    return [*kept, FailureRow(None, f"{len(others)} other codes", "", "", count, round(percentage, 2))]
 
 
 def summarise_failures(failures: Failures, attempted: int) -> str:
