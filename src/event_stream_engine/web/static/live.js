@@ -76,7 +76,7 @@ function soonMs() {
 function showFreshness() {
   const isStale = performance.now() - refreshedAt > 2 * REFRESH_MS;
   document.documentElement.toggleAttribute("data-stale", isStale || signedOut);
-  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || "every 30 s";
+  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || "30 s";
   if (liveness.textContent !== state) liveness.textContent = state;
 }
 
