@@ -83,13 +83,19 @@ def _count_message(history: list[Receipt], figures: Figures) -> None:
     figures.conflicts += bool(statuses & {"failed", "undelivered"} and statuses & {"delivered", "read"})
     if deciding.status in ("failed", "undelivered"):
         figures.errors[str(deciding.error_code) if deciding.error_code else "no_code"] += 1
-        region = phonenumbers.region_code_for_number(phonenumbers.parse(deciding.to))
-        figures.countries[region or "unknown"] += 1
+        figures.countries[_find_region(deciding.to) or "unknown"] += 1
     first = {
         status: next((r.at for r in history if r.status == status), None) for status in ("sent", "delivered")
     }
     if first["sent"] and first["delivered"] and first["delivered"] >= first["sent"]:
         figures.delivery_seconds.append((first["delivered"] - first["sent"]).total_seconds())
+
+
+def _find_region(phone: str) -> str | None:
+    try:
+        return phonenumbers.region_code_for_number(phonenumbers.parse(phone))
+    except phonenumbers.NumberParseException:  # a calling code nobody has
+        return None
 
 
 def _classify(body: str, state: str | None) -> str:

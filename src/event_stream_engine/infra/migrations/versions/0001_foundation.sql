@@ -125,13 +125,14 @@ CREATE TABLE messages (
     last_seen_at    timestamptz NOT NULL,
     early_status    smallint,             -- highest of accepted … sending
     sent_at         timestamptz,          -- first receipt of each kind
-    failed_at       timestamptz,
+    canceled_at     timestamptz,
+    failed_at       timestamptz,          -- failed or undelivered
     failed_status   smallint,
     delivered_at    timestamptz,
     read_at         timestamptz,
     -- What the message adds to the figures, defined here and nowhere else.
     is_sent         boolean NOT NULL GENERATED ALWAYS AS (NOT (first_status = 6 AND last_status = 6)) STORED, -- external: unless failed from first to last
-    is_conflict     boolean NOT NULL GENERATED ALWAYS AS (coalesce(failed_status IN (6, 7), false) AND coalesce(delivered_at, read_at) IS NOT NULL) STORED,
+    is_conflict     boolean NOT NULL GENERATED ALWAYS AS (failed_at IS NOT NULL AND coalesce(delivered_at, read_at) IS NOT NULL) STORED,
     failure_code    integer NOT NULL GENERATED ALWAYS AS (CASE WHEN status IN ('FAILED', 'UNDELIVERED') THEN coalesce(error_code, 0) ELSE 0 END) STORED, -- 0: none
     delivery_us     bigint  GENERATED ALWAYS AS (CASE WHEN delivered_at >= sent_at THEN round(date_part('epoch', delivered_at - sent_at) * 1000000)::bigint END) STORED
 ) WITH (fillfactor = 75);                 -- room for HOT updates: a message is written about three times
