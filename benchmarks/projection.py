@@ -36,12 +36,17 @@ SINCE = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 async def fill_log(url: str, count: int) -> int:
     """Append about `count` events of one hour and return how many are in the log."""
-    lines = make_history(Behaviour(people_count=50_000), ACCOUNT_SID, SINCE, SINCE + timedelta(hours=1), count / 2.2 * 24 / 1.6)
+    lines = make_history(
+        Behaviour(people_count=50_000), ACCOUNT_SID, SINCE, SINCE + timedelta(hours=1), count / 2.2 * 24 / 1.6
+    )
     total = 0
     async with await connect(url, "benchmark") as conn:
         lines = islice(lines, count)
         while chunk := list(islice(lines, 5000)):
-            events = [make_event(KIND_BY_PATH[line["path"]], line["form"], parse_instant(line["received_at"]), None) for line in chunk]
+            events = [
+                make_event(KIND_BY_PATH[line["path"]], line["form"], parse_instant(line["received_at"]), None)
+                for line in chunk
+            ]
             total += (await append_events(conn, events, source=uuid4(), counted_at=SINCE)).accepted
         await conn.execute("VACUUM ANALYZE events")
     return total
@@ -84,7 +89,9 @@ async def main() -> None:
     rates = sorted(events / seconds for events, seconds in batches if events == BATCH_EVENTS)
     console.print(f"{count:,} events in {len(batches)} batches: [bold]{count / seconds:,.0f} events/s[/]")
     if rates:
-        console.print(f"slowest tenth of the batches {rates[len(rates) // 10]:,.0f}, fastest {rates[-1 - len(rates) // 10]:,.0f} events/s")
+        console.print(
+            f"slowest tenth of the batches {rates[len(rates) // 10]:,.0f}, fastest {rates[-1 - len(rates) // 10]:,.0f} events/s"
+        )
     table = Table("query", "µs an event", "share")
     for name, spent in sorted(by_query.items(), key=lambda item: -item[1]):
         table.add_row(name, f"{spent / count * 1e6:.2f}", f"{spent / seconds:.0%}")

@@ -145,9 +145,7 @@ def chart_delivery_time(series: Series, delivery: Delivery) -> Chart:
     times = delivery.times.percentiles
     for name in ("p50", "p95"):
         _name_line(rows, name, f"{name} {format_duration(times.get(name))}")
-    longest = max(
-        (point.p95_seconds for point in series.points if point.p95_seconds is not None), default=45
-    )
+    longest = max((point.p95_seconds for point in series.points if point.p95_seconds is not None), default=45)
     room = 1.15 * longest  # for a name above the line
     tick = next((tick for tick in _TICKS_SECONDS if 3 * tick >= room), room / 3)
     values = [tick * number for number in range(1, 4) if tick * (number - 1) < room]

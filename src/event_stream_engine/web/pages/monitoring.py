@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from event_stream_engine.analytics.delivery import list_delivery_points, load_delivery
 from event_stream_engine.analytics.failures import FailureRow, Failures, load_failures
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import snapshot
@@ -56,10 +55,10 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
     scope = Scope(period.window)
     async with resources.pool.connection() as conn, snapshot(conn):
         dashboard = await load_dashboard(conn, period.window, period.step, zone, now)
-        delivery = await load_delivery(conn, scope, now)
-        points = await list_delivery_points(conn, scope, period.step, zone)
         failures = await load_failures(conn, scope)
+        place = await feed.load_place(conn)
         events = [feed.describe_event(event) for event in await feed.list_latest(conn, FEED_LENGTH)]
+    delivery, points = dashboard.delivery, dashboard.points
     series = make_series(points, period, zone, now)
     chosen = urlencode(
         {"since": format_instant(period.window.since), "until": format_instant(period.window.until)}
@@ -84,6 +83,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         failures=failures,
         failure_rows=gather_rare(failures.rows),
         failure_summary=summarise_failures(failures, delivery.attempted),
+        feed_place=place,
         events=[event | {"detail": describe_detail(event)} for event in events],
         kinds=KINDS,
         is_new=not events and not delivery.recipients,

@@ -72,8 +72,8 @@ if (feed) {
     show();
   };
 
-  const seen = feed.firstElementChild?.dataset.id;
-  const source = new EventSource(feed.dataset.stream + (seen ? `?after=${encodeURIComponent(seen)}` : ""));
+  // From the page's own place in the log on: nothing that comes between page and stream is missed.
+  const source = new EventSource(`${feed.dataset.stream}?after=${encodeURIComponent(feed.dataset.after)}`);
   const tell = (state) => document.dispatchEvent(new CustomEvent("feed:state", { detail: state }));
   source.addEventListener("open", () => tell("live"));
   source.addEventListener("error", () => tell(source.readyState === EventSource.CLOSED ? "" : "retrying"));

@@ -68,9 +68,9 @@ function schedule(delayMs) {
   due = setTimeout(refresh, delayMs);
 }
 
-/** Many events make one refresh, and all refreshes together take a tenth of the server's time at most. */
+/** Many events make one refresh, and all refreshes together take a quarter of the server's time at most. */
 function soonMs() {
-  return Math.max(250, Math.max(1000, 10 * tookMs) - (performance.now() - refreshedAt));
+  return Math.max(250, Math.max(1000, 4 * tookMs) - (performance.now() - refreshedAt));
 }
 
 function showFreshness() {
