@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -190,8 +191,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, check_same_thread=False, timeout=1)
+    # A flipped bit that leaves no UTF-8 is for the checksum to find, not for the driver to stop at.
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return db
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = _connect(path)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # the answer to the provider follows this write
@@ -235,7 +243,7 @@ def _salvage(path: Path) -> Iterator[tuple[object, ...]]:
     """Read row by row from both ends of a damaged file until it refuses."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as db:
             for number, *row in db.execute(f"{_SELECT} {order}"):
                 if number not in seen and _event_of(*row) is not None:
                     seen.add(number)
