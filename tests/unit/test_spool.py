@@ -199,6 +199,17 @@ def test_a_file_that_is_no_database_does_not_block_the_start(tmp_path: Path, con
         assert numbers_of(spool.take(9)) == [1]
 
 
+@pytest.mark.parametrize("place", [0, 16, 28, 44, 47, 56, 59, 100, 105])
+def test_a_flipped_header_does_not_block_the_start(tmp_path: Path, place: int) -> None:
+    path = fill(tmp_path, 1)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    with closing(Spool(tmp_path, LIMIT)) as spool:
+        assert numbers_of(spool.take(9)) in ([], [0])
+        spool.put(make_events(1))
+
+
 def test_a_disk_that_is_in_trouble_is_no_reason_to_set_a_good_file_aside(tmp_path: Path) -> None:
     path = fill(tmp_path, 3)
     obstacle = Path(f"{path}-wal")

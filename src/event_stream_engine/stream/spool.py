@@ -22,6 +22,10 @@ from event_stream_engine.stream.log import Event
 
 _logger = logging.getLogger(__name__)
 _MOST_OWNERS = 64
+# A full disk or a missing right damages nothing.
+_DISK_TROUBLES = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+)
 _COLUMNS = "received_at, event_type, dedupe_key, payload, checksum"
 _INSERT = f"INSERT INTO spooled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
 _SELECT = f"SELECT id, {_COLUMNS} FROM spooled ORDER BY id"
@@ -219,9 +223,10 @@ def _open_or_set_aside(path: Path) -> sqlite3.Connection:
     """Open a spool file; a torn one is set aside and what can still be read of it is carried over."""
     try:
         return _open(path)
-    except sqlite3.OperationalError:  # a full disk or a missing right damages nothing
-        raise
     except sqlite3.DatabaseError as error:
+        # Not by class: a flipped bit in the header is an OperationalError too. The low byte is the kind of error.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_TROUBLES:
+            raise
         damaged = path.with_suffix(f".damaged-{time.time_ns()}")
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
