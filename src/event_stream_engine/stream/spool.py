@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -21,6 +22,10 @@ from event_stream_engine.stream.log import Event
 
 _logger = logging.getLogger(__name__)
 _MOST_OWNERS = 64
+# A full disk or a missing right damages nothing.
+_DISK_TROUBLES = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+)
 _COLUMNS = "received_at, event_type, dedupe_key, payload, checksum"
 _INSERT = f"INSERT INTO spooled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
 _SELECT = f"SELECT id, {_COLUMNS} FROM spooled ORDER BY id"
@@ -190,8 +195,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, check_same_thread=False, timeout=1)
+    # A flipped bit that leaves no UTF-8 is for the checksum to find, not for the driver to stop at.
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")
+    return db
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = _connect(path)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # the answer to the provider follows this write
@@ -211,9 +223,10 @@ def _open_or_set_aside(path: Path) -> sqlite3.Connection:
     """Open a spool file; a torn one is set aside and what can still be read of it is carried over."""
     try:
         return _open(path)
-    except sqlite3.OperationalError:  # a full disk or a missing right damages nothing
-        raise
     except sqlite3.DatabaseError as error:
+        # Not by class: a flipped bit in the header is an OperationalError too. The low byte is the kind of error.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_TROUBLES:
+            raise
         damaged = path.with_suffix(f".damaged-{time.time_ns()}")
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
@@ -235,7 +248,7 @@ def _salvage(path: Path) -> Iterator[tuple[object, ...]]:
     """Read row by row from both ends of a damaged file until it refuses."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as db:
             for number, *row in db.execute(f"{_SELECT} {order}"):
                 if number not in seen and _event_of(*row) is not None:
                     seen.add(number)

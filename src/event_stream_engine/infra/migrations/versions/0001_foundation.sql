@@ -105,7 +105,8 @@ CREATE FUNCTION address_channel(address text) RETURNS text IMMUTABLE PARALLEL SA
 CREATE FUNCTION address_number(address text) RETURNS text IMMUTABLE PARALLEL SAFE LANGUAGE sql
     RETURN substr(address, strpos(address, ':') + 1);
 CREATE FUNCTION is_phone_address(address text) RETURNS boolean IMMUTABLE PARALLEL SAFE LANGUAGE sql
-    RETURN coalesce(address ~ '^([a-z]+:)?\+[1-9][0-9]+$' AND length(address_number(address)) BETWEEN 8 AND 16, false);
+    RETURN coalesce(address ~ '^([a-z]+:)?\+[1-9][0-9]+$' AND length(address_number(address)) BETWEEN 8 AND 16
+        AND length(address_channel(address)) <= 20, false);
 
 -- Every column is a minimum or a maximum over the message's receipts, so that any order and repetition of callbacks
 -- ends in the same row.
