@@ -39,9 +39,7 @@ QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not 
 def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
     """Compose the application of one web process; its resources live as long as its lifespan."""
     webhooks = _Late()
-    app = FastAPI(
-        title="Event Stream Engine", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = compose_routes()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +72,14 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
+    return _Split(webhooks, protect(app, settings.public_url))
+
+
+def compose_routes() -> FastAPI:
+    """Compose every route for people and programs with the role it needs, still without resources."""
+    app = FastAPI(
+        title="Event Stream Engine", version="0.1.0", docs_url=None, redoc_url=None, openapi_url=None
+    )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     for router in (analytics.router, monitoring.router):
@@ -87,7 +93,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         Route("/readyz", probes.show_ready),
         Mount("/static", StaticAssets(directory=STATIC_DIR)),
     ]
-    return _Split(webhooks, protect(app, settings.public_url))
+    return app
 
 
 async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,29 @@ _STEPS = (
     (timedelta(days=1), "day"),
     (timedelta(days=7), "week"),
     (timedelta(days=84), "12 weeks"),
+)
+
+
+def _describe_parameters(*described: tuple[str, str]) -> dict[str, Any]:
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in described
+    ]
+    return {"parameters": parameters}
+
+
+_WINDOW_MEANING = (
+    ("period", f"One of {', '.join(PERIODS)}, ending now; 24h when nothing is asked for."),
+    ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
+    ("until", "End of the window, not part of it; now when left out."),
+)
+# For `openapi_extra` of the routes that call `read_period` or `read_scope`, because FastAPI cannot see into these.
+PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+SCOPE_PARAMETERS = _describe_parameters(
+    *_WINDOW_MEANING,
+    ("campaign_id", "Only the messages of this campaign."),
+    ("channel", "Only this channel, like sms or whatsapp."),
+    ("country", "Only recipients of this country, two capital letters like US."),
 )
 
 

@@ -13,16 +13,21 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.periods import read_period, read_scope
+from event_stream_engine.web.periods import (
+    PERIOD_PARAMETERS,
+    SCOPE_PARAMETERS,
+    read_period,
+    read_scope,
+)
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
 _DOCUMENTED_STATUSES = ("DELIVERED", "SENT", "FAILED", "UNDELIVERED")
 
 
-@router.get("/delivery")
+@router.get("/delivery", openapi_extra=SCOPE_PARAMETERS)
 async def show_delivery(request: Request) -> dict[str, Any]:
-    """Messages by status, delivery rate and delivery time. Filters: campaign_id, channel, country."""
+    """Messages by status, delivery rate and delivery time."""
     resources = resources_of(request)
     scope, now = read_scope(request), resources.clock.now()
     async with resources.pool.connection() as conn, snapshot(conn):
@@ -70,9 +75,9 @@ async def show_delivery(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/errors")
+@router.get("/errors", openapi_extra=SCOPE_PARAMETERS)
 async def show_errors(request: Request) -> dict[str, Any]:
-    """Failed messages by error code and country. Filters: campaign_id, channel, country."""
+    """Failed messages by error code and country."""
     resources = resources_of(request)
     scope = read_scope(request)
     async with resources.pool.connection() as conn, snapshot(conn):
@@ -102,7 +107,7 @@ async def show_errors(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/inbound")
+@router.get("/inbound", openapi_extra=PERIOD_PARAMETERS)
 async def show_inbound(request: Request) -> dict[str, Any]:
     """Inbound messages received in the window: volume, intents, response patterns."""
     resources = resources_of(request)
@@ -141,7 +146,7 @@ async def show_inbound(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/consent")
+@router.get("/consent", openapi_extra=PERIOD_PARAMETERS)
 async def show_consent(request: Request) -> dict[str, Any]:
     """Users by consent state now, opt-outs of the day in which the window ends, STOP words of the window."""
     resources = resources_of(request)

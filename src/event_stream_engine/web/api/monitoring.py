@@ -15,14 +15,14 @@ from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import feed
 from event_stream_engine.monitoring.dashboard import Dashboard, load_dashboard
-from event_stream_engine.web.periods import read_period
+from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/monitoring", tags=["monitoring"])
 KEEPALIVE_SECONDS = 15.0
 
 
-@router.get("/dashboard")
+@router.get("/dashboard", openapi_extra=PERIOD_PARAMETERS)
 async def show_dashboard(request: Request) -> dict[str, Any]:
     """System health, performance and the six key figures with their past."""
     resources = resources_of(request)
@@ -60,7 +60,11 @@ async def list_events(
 
 @router.get("/events/stream", response_class=StreamingResponse)
 async def stream_events(
-    request: Request, last_event_id: Annotated[str | None, Header()] = None, after: str | None = None
+    request: Request,
+    last_event_id: Annotated[
+        str | None, Header(description="as a browser sends it when it reconnects")
+    ] = None,
+    after: Annotated[str | None, Query(description="the same for whoever cannot send the header")] = None,
 ) -> StreamingResponse:
     """Server-sent events from now on, or from `Last-Event-ID` (or `after`) on, without gap or repetition."""
     begin = last_event_id or after

@@ -1,0 +1,123 @@
+"""The documents that are made from the code: the settings and the API. A test holds the files to it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import iter_route_contexts
+
+from event_stream_engine.access.roles import Role
+from event_stream_engine.cli.session import out
+from event_stream_engine.infra.settings import SETTINGS, Setting
+from event_stream_engine.web.app import compose_routes
+from event_stream_engine.web.auth import require_role
+
+_MADE_BY = "<!-- Made by `ese docs` from {source}; change it there. -->\n\n"
+
+_CONFIGURATION = """# Configuration
+
+Everything is set by environment variables. They are read once at start; all faults are reported together, and a
+variable that begins with `ESE_` and is not in this list is a fault too, so a typing error does not go unnoticed.
+A setting marked as secret may also come from a file: set the name with `_FILE` to its path, for example
+`ESE_SECRET_KEY_FILE=/run/secrets/ese-key`. Set one of the two, not both. An empty value counts as not set.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
+_API = """# HTTP API
+
+Programs send an API key as `Authorization: Bearer <key>`; make one with `ese keys add NAME --role viewer`. The console
+uses the same endpoints with its session cookie. The roles are viewer, operator and admin; each may do all that the ones
+before it may.
+
+Answers are JSON. Instants are ISO 8601 in UTC, percentages run from 0 to 100. A figure that cannot be known is `null`,
+and the object `unknown` names it with the reason. What the figures mean is in [metrics.md](metrics.md). A parameter that
+an endpoint does not know is refused, where ignoring it would give a wrong figure.
+
+Errors are problem JSON (RFC 9457) with `title`, `status`, `detail`, `instance` and `request_id`; `field` names a wrong
+parameter.
+
+The addresses for Twilio are in [events.md](events.md), the probes `/healthz` and `/readyz` in
+[operations/monitoring.md](operations/monitoring.md).
+"""
+
+
+def write_documents(
+    folder: Annotated[Path, typer.Argument(help="where they go", file_okay=False)] = Path("docs"),
+) -> None:
+    """Write configuration.md and api.md anew from the code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, render in DOCUMENTS.items():
+        (folder / name).write_text(render(), "utf-8")
+        out.print(f"{folder / name}", highlight=False)
+
+
+def render_configuration() -> str:
+    rows = [
+        f"| `{setting.name}` | {_describe_default(setting)} | {_describe(setting)} |\n"
+        for setting in SETTINGS
+    ]
+    return _MADE_BY.format(source="`SETTINGS` in infra/settings.py") + _CONFIGURATION + "".join(rows)
+
+
+def _describe_default(setting: Setting) -> str:
+    return "" if setting.default is None else f"`{setting.default}`"
+
+
+def _describe(setting: Setting) -> str:
+    return (
+        f"{setting.meaning} Secret: `{setting.name}_FILE` works too." if setting.secret else setting.meaning
+    )
+
+
+def render_api() -> str:
+    app = compose_routes()
+    roles = _find_roles(app)
+    parts = [_MADE_BY.format(source="the routes in web/api"), _API]
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            role = roles[method.upper(), path]
+            parts.append(
+                f"\n## {method.upper()} {path}\n\n{operation['description']}\n\nRole: {role.value}.\n"
+            )
+            parts += _describe_parameters(operation.get("parameters", []))
+    return "".join(parts)
+
+
+def _describe_parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:
+    if not parameters:
+        return
+    yield "\n| parameter | in | default | meaning |\n|---|---|---|---|\n"
+    for parameter in parameters:
+        schema = parameter["schema"]
+        default = f"`{schema['default']}`" if "default" in schema else ""
+        limits = f"{schema['minimum']} to {schema['maximum']}" if "maximum" in schema else ""
+        meaning = ", ".join(text for text in (parameter.get("description", ""), limits) if text)
+        yield f"| `{parameter['name']}` | {parameter['in']} | {default} | {meaning} |\n"
+
+
+def _find_roles(app: FastAPI) -> dict[tuple[str, str], Role]:
+    """Return the role that each route needs, by method and path; a route that needs none is left out."""
+    checks = {require_role(role): role for role in Role}
+    roles: dict[tuple[str, str], Role] = {}
+    for route in iter_route_contexts(app.routes):
+        needed = [checks[call] for call in _list_calls(getattr(route, "dependant", None)) if call in checks]
+        for method in route.methods or () if needed else ():
+            roles[method, str(route.path)] = max(needed)
+    return roles
+
+
+def _list_calls(dependant: Dependant | None) -> Iterator[Any]:
+    for needed in dependant.dependencies if dependant else ():
+        yield needed.call
+        yield from _list_calls(needed)
+
+
+DOCUMENTS: Mapping[str, Callable[[], str]] = {
+    "configuration.md": render_configuration,
+    "api.md": render_api,
+}
