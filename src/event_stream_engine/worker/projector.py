@@ -150,7 +150,8 @@ async def run_projector(url: str, stopping: asyncio.Event) -> None:
             conn = await open_projector(url)
             async with conn:
                 while not stopping.is_set():
-                    if await run_once(conn) == 0:
+                    # Asked first, because a batch that turns out empty costs a transaction over all working tables.
+                    if not (await log.has_waiting(conn) and await run_once(conn)):
                         await pause(stopping, IDLE_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the projector waits for the database: %s", str(error).strip().splitlines()[0])
