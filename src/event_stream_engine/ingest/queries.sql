@@ -7,7 +7,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS faults (received_on date, dedupe_key uuid, 
 -- for: what cannot be projected, before anything casts it
 -- in: rows of log_batch
 -- out: rows of faults; row count
--- note: the first fault of an event is its reason; a parameter sent twice is a JSON list and fails its pattern
+-- note: the first fault of an event is its reason; a parameter sent twice is a JSON list and fails its pattern;
+--       the channel before a number is bounded because the roll-ups have it in their keys
 INSERT INTO faults
 SELECT received_on, dedupe_key, event_type, reason
 FROM (
@@ -18,8 +19,8 @@ FROM (
         WHEN coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid', '') !~ '^[A-Za-z0-9]{1,64}$' THEN 'MessageSid is missing or malformed'
         WHEN event_type = 'receipt.received' AND status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', ''))) IS NULL
             THEN format('MessageStatus %%s is not known', coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', '(none)'))
-        WHEN event_type = 'receipt.received' AND coalesce(payload ->> 'To', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'To is no phone number in E.164'
-        WHEN event_type = 'inbound.received' AND coalesce(payload ->> 'From', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'From is no phone number in E.164'
+        WHEN event_type = 'receipt.received' AND coalesce(payload ->> 'To', '') !~ '^([a-z]{1,20}:)?\+[1-9][0-9]{6,14}$' THEN 'To is no phone number in E.164'
+        WHEN event_type = 'inbound.received' AND coalesce(payload ->> 'From', '') !~ '^([a-z]{1,20}:)?\+[1-9][0-9]{6,14}$' THEN 'From is no phone number in E.164'
     END AS reason
     FROM log_batch
 ) AS checked
