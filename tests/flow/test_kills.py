@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
+import psycopg
 
 from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.embedded import embedded_url, find_postmaster_pid
@@ -117,14 +118,17 @@ async def running_command(data_dir: Path, port: int) -> AsyncIterator[Running]:
                 await process.wait()
 
 
-async def wait_until_ready(engine: Running, client: httpx.AsyncClient) -> None:
+async def wait_until_up(engine: Running, client: httpx.AsyncClient) -> None:
+    """Wait for all three; not for the web process's pool, which finds back to the database by itself."""
     async with asyncio.timeout(40):
         while True:
             assert engine.process.returncode is None, "ese up has ended"
             try:
-                if (await client.get("/readyz")).status_code == 200 and engine.find_child("work"):
+                (await client.get("/healthz")).raise_for_status()
+                await (await connect(embedded_url(engine.data_dir), "test")).close()
+                if engine.find_child("work"):
                     return
-            except httpx.TransportError:
+            except (httpx.TransportError, psycopg.OperationalError):
                 pass
             await asyncio.sleep(0.05)
 
@@ -200,6 +204,7 @@ async def kill_at_random(
         for pid in pids:
             os.kill(pid or 0, signal.SIGKILL)
         killed.append(names)
+
         if "serve" in names:
             while True:
                 try:
@@ -208,7 +213,7 @@ async def kill_at_random(
                 except httpx.TransportError:
                     await asyncio.sleep(0.02)
             web_away.append(Answer(began_at, time.monotonic()))
-        await wait_until_ready(engine, client)
+        await wait_until_up(engine, client)
     return killed, web_away
 
 
@@ -249,7 +254,7 @@ async def test_no_kill_loses_an_acknowledged_webhook(tmp_path: Path, free_port: 
         ) as client,
         httpx.AsyncClient(base_url=engine.url, timeout=30) as watcher,
     ):
-        await wait_until_ready(engine, watcher)
+        await wait_until_up(engine, watcher)
         stopping = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             for sender in range(CONNECTIONS):

@@ -31,16 +31,6 @@ class _StateCount:
     users: int
 
 
-@dataclass(frozen=True, slots=True)
-class _OptOuts:
-    opt_outs: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    messages: int
-
-
 async def count_users(conn: Connection) -> dict[str, int]:
     """Return users by consent state, every state named."""
     counted = {row.consent_state: row.users for row in await SQL.count_users.many(conn, _StateCount)}
@@ -54,8 +44,8 @@ async def load_consent(conn: Connection, window: Window, zone: ZoneInfo) -> Cons
     yesterday_began = local_midnight(today_began - timedelta(hours=12), zone)
     today = await _count_opt_outs(conn, today_began, window.until)
     yesterday = await _count_opt_outs(conn, yesterday_began, today_began)
-    stops = await SQL.count_intent.one(
-        conn, _Count, {"since": window.since, "until": window.until, "intent": "stop"}
+    stops: int = await SQL.count_intent.value(
+        conn, {"since": window.since, "until": window.until, "intent": "stop"}
     )
     return Consent(
         by_state=by_state,
@@ -63,9 +53,10 @@ async def load_consent(conn: Connection, window: Window, zone: ZoneInfo) -> Cons
         opt_outs_today=today,
         opt_outs_yesterday=yesterday,
         trend="improving" if today < yesterday else "worsening" if today > yesterday else "stable",
-        stop_commands=stops.messages,
+        stop_commands=stops,
     )
 
 
 async def _count_opt_outs(conn: Connection, since: datetime, until: datetime) -> int:
-    return (await SQL.count_opt_outs.one(conn, _OptOuts, {"since": since, "until": until})).opt_outs
+    opt_outs: int = await SQL.count_opt_outs.value(conn, {"since": since, "until": until})
+    return opt_outs

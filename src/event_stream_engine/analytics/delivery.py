@@ -76,11 +76,6 @@ class _SketchRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Count:
-    messages: int
-
-
-@dataclass(frozen=True, slots=True)
 class _BinCount:
     bin: datetime
     sent: int
@@ -108,8 +103,8 @@ async def load_delivery(conn: Connection, scope: Scope, as_of: datetime) -> Deli
     delivered = sum(by_status.get(status, 0) for status in DELIVERED_STATUSES)
     failed = sum(by_status.get(status, 0) for status in FAILED_STATUSES)
     horizon = as_of - UNKNOWN_AFTER
-    unknown = await SQL.count_in_status.one(
-        conn, _Count, {**scope.parameters(), "status": "SENT", "until": min(scope.window.until, horizon)}
+    unknown: int = await SQL.count_in_status.value(
+        conn, {**scope.parameters(), "status": "SENT", "until": min(scope.window.until, horizon)}
     )
     return Delivery(
         recipients=recipients,
@@ -118,7 +113,7 @@ async def load_delivery(conn: Connection, scope: Scope, as_of: datetime) -> Deli
         delivered=delivered,
         failed=failed,
         conflicts=sum(row.conflicts for row in rows),
-        delivery_unknown=unknown.messages,
+        delivery_unknown=unknown,
         by_status=by_status,
         by_channel=by_channel,
         delivery_rate_percent=percent(delivered, sent),

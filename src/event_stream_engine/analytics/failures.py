@@ -39,17 +39,12 @@ class _ErrorCount:
     messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    messages: int
-
-
 async def load_failures(conn: Connection, scope: Scope) -> Failures:
     """Count failed messages by code and country, and compare with the window of equal length before."""
     rows = await SQL.count_failures.many(conn, _ErrorCount, scope.parameters())
     before = scope.window.before()
-    previous = await SQL.count_failed.one(
-        conn, _Count, {**scope.parameters(), "since": before.since, "until": before.until}
+    previous: int = await SQL.count_failed.value(
+        conn, {**scope.parameters(), "since": before.since, "until": before.until}
     )
     total = sum(row.messages for row in rows)
     by_code: dict[int, int] = {}
@@ -65,8 +60,8 @@ async def load_failures(conn: Connection, scope: Scope) -> Failures:
             for code, count in sorted(by_code.items(), key=lambda item: (-item[1], item[0]))
         ],
         countries=[(country or "unknown", count) for country, count in countries[:MOST_COUNTRIES]],
-        previous_total=previous.messages,
-        trend=name_trend(total, previous.messages),
+        previous_total=previous,
+        trend=name_trend(total, previous),
     )
 
 

@@ -36,16 +36,11 @@ class _HourCount:
     auto_replied: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Senders:
-    senders: int
-
-
 async def load_inbound(conn: Connection, window: Window, zone: ZoneInfo) -> Inbound:
     """Count the inbound messages received in a window."""
     parameters = {"since": window.since, "until": window.until, "zone": zone.key}
     rows = await SQL.list_inbound_hours.many(conn, _HourCount, parameters)
-    senders = await SQL.count_senders.one(conn, _Senders, parameters)
+    senders: int = await SQL.count_senders.value(conn, parameters)
     by_intent = dict.fromkeys(INTENTS, 0)
     by_day: dict[date, dict[str, int]] = {}
     by_hour: dict[int, int] = {}
@@ -57,7 +52,7 @@ async def load_inbound(conn: Connection, window: Window, zone: ZoneInfo) -> Inbo
     peak_hour, peak_volume = min(by_hour.items(), key=lambda item: (-item[1], item[0]), default=(None, 0))
     return Inbound(
         total=sum(by_intent.values()),
-        unique_senders=senders.senders,
+        unique_senders=senders,
         peak_hour=peak_hour,
         peak_volume=peak_volume,
         by_intent=by_intent,

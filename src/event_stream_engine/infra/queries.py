@@ -52,6 +52,12 @@ class Query:
             await cursor.execute(self.sql, parameters or {})
             return await cursor.fetchone()
 
+    async def value(self, conn: AsyncConnection[Any], parameters: Parameters | None = None) -> Any:
+        """Return the only column of the only row, None when there is no row."""
+        cursor = await conn.execute(self.sql, parameters or {})
+        found = await cursor.fetchone()
+        return None if found is None else found[0]
+
     async def many(
         self, conn: AsyncConnection[Any], row: type[Row], parameters: Parameters | None = None
     ) -> list[Row]:

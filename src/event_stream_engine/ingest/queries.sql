@@ -7,7 +7,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS faults (received_on date, dedupe_key uuid, 
 -- for: what cannot be projected, before anything casts it
 -- in: rows of log_batch
 -- out: rows of faults; row count
--- note: the first fault of an event is its reason; a parameter sent twice is a JSON list and fails its pattern
+-- note: the first fault of an event is its reason; a parameter sent twice is a JSON list and fails its pattern;
+--       the channel before a number is bounded because the roll-ups have it in their keys
 INSERT INTO faults
 SELECT received_on, dedupe_key, event_type, reason
 FROM (

@@ -74,9 +74,9 @@ FROM pipeline_rollups WHERE minute >= %(since)s;
 -- in: xid, id (its place)
 -- out: events (10,000 means: that many or more), oldest_at
 -- index: events (xid, id)
--- note: the count stops at 10,000, because this is asked for all the time and most of all when much is waiting
+-- note: the order is what keeps the planner to the index; the count stops at 10,000, because this is asked for all the time and most of all when much is waiting
 SELECT count(*)::integer AS events, min(received_at) AS oldest_at
-FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) LIMIT 10000) AS waiting;
+FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
 -- for: the database's connections and unresolved dead letters

@@ -45,16 +45,6 @@ class Place:
     moved_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    events: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Lock:
-    is_mine: bool
-
-
 async def append_events(
     conn: Connection, events: Sequence[Event], *, source: UUID, counted_at: datetime, is_live: bool = True
 ) -> Appended:
@@ -102,8 +92,8 @@ async def prepare_reader(conn: Connection) -> None:
 
 async def lock_place(conn: Connection, reader: str = PROJECTOR) -> Place | None:
     """Return the reader's place, held until the transaction ends; None when another process holds it."""
-    lock = await SQL.try_reader_lock.one(conn, _Lock, {"reader": reader})
-    return await load_place(conn, reader) if lock.is_mine else None
+    is_mine = await SQL.try_reader_lock.value(conn, {"reader": reader})
+    return await load_place(conn, reader) if is_mine else None
 
 
 async def load_place(conn: Connection, reader: str = PROJECTOR) -> Place:
@@ -129,12 +119,12 @@ async def move_place(conn: Connection, place: Place, reader: str = PROJECTOR) ->
 
 async def has_waiting(conn: Connection, reader: str = PROJECTOR) -> bool:
     """Tell whether there are committed events that the reader has not yet read."""
-    return (await SQL.count_waiting.one(conn, _Waiting, {"reader": reader})).events > 0
+    return bool(await SQL.has_waiting.value(conn, {"reader": reader}))
 
 
 async def has_events(conn: Connection) -> bool:
     """Tell whether anything has ever been logged and is still there."""
-    return (await SQL.count_any.one(conn, _Waiting)).events > 0
+    return bool(await SQL.has_events.value(conn))
 
 
 async def begin_reading(conn: Connection, reader: str) -> None:

@@ -159,18 +159,20 @@ FROM dead_letters d JOIN events e USING (received_on, dedupe_key)
 WHERE d.resolved_at IS NULL
 ORDER BY d.id;
 
--- name: count_waiting :one
+-- name: has_waiting :one
 -- for: whether the projector has come to the end of what is committed
 -- in: reader
--- out: events (0 or 1)
--- index: events (xid, id)
--- note: one probe; what is above the horizon belongs to a transaction still running, and is not waited for
-SELECT count(*)::integer AS events
-FROM (SELECT FROM events e WHERE (e.xid, e.id) > (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = %(reader)s)
-      AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) LIMIT 1) AS next;
+-- out: a boolean
+-- index: events (xid, id) of each partition, backwards
+-- note: the newest event is compared with the place. EXISTS over what lies behind the place reads a whole partition when
+--       nothing does, which is nearly always. What is above the horizon belongs to a transaction still running, and is
+--       not waited for.
+SELECT coalesce((SELECT (e.xid, e.id) > (c.xid, c.id) FROM events e
+                 WHERE e.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY e.xid DESC, e.id DESC LIMIT 1), false)
+FROM log_cursors c WHERE c.reader = %(reader)s;
 
--- name: count_any :one
--- for: whether the log is empty
--- out: events (0 or 1)
+-- name: has_events :one
+-- for: whether the log holds anything
+-- out: a boolean
 -- note: one row of any partition
-SELECT count(*)::integer AS events FROM (SELECT FROM events LIMIT 1) AS one;
+SELECT EXISTS (SELECT FROM events);
