@@ -24,6 +24,7 @@ from event_stream_engine.infra.database import Pool, connect, open_pool
 from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, NotFound, Unavailable
+from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
@@ -139,7 +140,7 @@ async def door(database_url: str, settings: Settings, password_hash: str) -> Asy
                 " VALUES (%s, %s, 'Ana', %s, 'operator', %s)",
                 (uuid4(), EMAIL, password_hash, NOW),
             )
-        door = Door(AsyncClient(), Resources(settings, pool, clock), clock)
+        door = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
         async with door.another_client() as door.client:
             yield door
 
@@ -149,7 +150,7 @@ async def shell(settings: Settings) -> AsyncIterator[Door]:
     """An engine whose database is away."""
     clock = SettableClock(NOW)
     pool: Pool = AsyncConnectionPool(open=False)
-    shell = Door(AsyncClient(), Resources(settings, pool, clock), clock)
+    shell = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
     async with shell.another_client() as shell.client:
         yield shell
 

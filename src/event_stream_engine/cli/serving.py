@@ -20,7 +20,7 @@ from event_stream_engine.web.app import build_app
 from event_stream_engine.web.chart_bundle import prepare_chart_bundle
 from event_stream_engine.worker.main import run_worker
 
-DRAIN_SECONDS = 8
+DRAIN_SECONDS = 4  # a webhook is answered within 3; only open feeds last longer, and their viewers come back
 KEEP_ALIVE_SECONDS = 15
 
 

@@ -84,6 +84,7 @@ def compose_routes() -> FastAPI:
     may_read = [Depends(require_role(Role.viewer))]
     for router in (analytics.router, monitoring.router):
         app.include_router(router, prefix="/api/v1", dependencies=may_read)
+    app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     app.include_router(monitoring_page.router, dependencies=may_read)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
