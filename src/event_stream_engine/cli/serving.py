@@ -13,10 +13,11 @@ import uvicorn
 from event_stream_engine.cli.demo import EMAIL, make_demo_environment, make_demo_operator
 from event_stream_engine.cli.session import command, open_database, open_settings, out
 from event_stream_engine.cli.supervisor import Child, bind_port, is_ready, supervise
-from event_stream_engine.infra.embedded import revive
+from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.web.app import build_app
+from event_stream_engine.web.chart_bundle import prepare_chart_bundle
 from event_stream_engine.worker.main import run_worker
 
 DRAIN_SECONDS = 8
@@ -31,9 +32,12 @@ async def serve(
     """Take webhooks and serve API and console."""
     settings = open_settings(logging.INFO)
     settings.require_provider()
+    if fd is not None:  # the supervisor keeps the database; while it is away, webhooks go to the spool
+        await _serve(settings, settings.database_url or embedded_url(settings.data_dir), fd)
+        return
     async with open_database(settings) as url:
-        if fd is not None or workers == 1:
-            await _serve(settings, url, fd)
+        if workers == 1:
+            await _serve(settings, url, None)
             return
         listener = bind_port(settings.host, settings.port)
         children = [Child(f"web {number}", ["serve"], listener) for number in range(1, workers + 1)]
@@ -45,7 +49,6 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
         build_app(settings, url, SystemClock()),
         host=settings.host,
         port=settings.port,
-        loop="uvloop",
         http="httptools",
         log_config=None,
         access_log=False,
@@ -57,7 +60,9 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
     )
     # From the number alone Python finds out that it is TCP; uvicorn's own `fd` takes it for a Unix socket.
     sockets = None if fd is None else [socket.socket(fileno=fd)]
+    preparing = asyncio.create_task(prepare_chart_bundle())
     await uvicorn.Server(config).serve(sockets)
+    preparing.cancel()
 
 
 @command

@@ -58,12 +58,18 @@ async def supervise(
     async with asyncio.TaskGroup() as tasks:
         for child in children:
             tasks.create_task(_keep_alive(child, stopping))
-        while not stopping.is_set():
-            try:
-                await tend()
-            except Unavailable as error:
-                _logger.error("%s", error)
-            await _pause(stopping, CHECK_SECONDS)
+        tending = tasks.create_task(_repeat(tend))
+        await stopping.wait()
+        tending.cancel()
+
+
+async def _repeat(tend: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await tend()
+        except Unavailable as error:
+            _logger.error("%s", error)
+        await asyncio.sleep(CHECK_SECONDS)
 
 
 async def _keep_alive(child: Child, stopping: asyncio.Event) -> None:

@@ -64,6 +64,11 @@ async def revive(
             await _ensure_running(cluster)
 
 
+def embedded_url(data_dir: Path) -> str:
+    """Return the URL at which the server is to be found while somebody keeps it running."""
+    return _url(_cluster(data_dir, None, None))
+
+
 def find_postmaster_pid(data_dir: Path) -> int | None:
     return _cluster(data_dir, None, None).find_postmaster()
 

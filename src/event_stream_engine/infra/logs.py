@@ -5,11 +5,16 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.phone import mask_phone
 
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
+
+
+def _mask_numbers(text: str) -> str:
+    return _PHONE.sub(lambda found: mask_phone(found.group()), text)
 
 
 class _MaskNumbers(logging.Filter):
@@ -18,9 +23,14 @@ class _MaskNumbers(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if "+" in message:
-            record.msg = _PHONE.sub(lambda found: mask_phone(found.group()), message)
+            record.msg = _mask_numbers(message)
             record.args = ()
         return True
+
+
+class _TextFormatter(logging.Formatter):
+    def formatException(self, ei: Any) -> str:
+        return _mask_numbers(super().formatException(ei))
 
 
 class _JsonFormatter(logging.Formatter):
@@ -33,9 +43,7 @@ class _JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            line["exception"] = _PHONE.sub(
-                lambda found: mask_phone(found.group()), self.formatException(record.exc_info)
-            )
+            line["exception"] = _mask_numbers(self.formatException(record.exc_info))
         return json.dumps(line)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002
@@ -49,9 +57,7 @@ def configure_logs(log_format: str, level: int = logging.INFO) -> None:
     if log_format == "json":
         handler.setFormatter(_JsonFormatter())
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname).1s %(name)s: %(message)s", "%H:%M:%S")
-        )
+        handler.setFormatter(_TextFormatter("%(asctime)s %(levelname).1s %(name)s: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("uvicorn.access", "httpx", "twilio.http_client", "alembic.runtime.migration"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -8,11 +8,16 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from event_stream_engine.kernel.errors import Invalid
 
@@ -54,8 +59,13 @@ class Setting:
 
 
 def _database_url(text: str) -> str:
+    example = "write it like postgresql://user:password@host:5432/ese"
     if not re.match(r"postgres(ql)?://", text):
-        raise ValueError("write it like postgresql://user:password@host:5432/ese")
+        raise ValueError(example)
+    try:
+        conninfo_to_dict(text)
+    except ProgrammingError:  # its message repeats the URL, and with it the password
+        raise ValueError(example) from None
     return text
 
 
@@ -63,6 +73,7 @@ def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("write it like https://engine.example.com, without query")
+    _ = parts.port  # raises for one that is none
     return text.rstrip("/")
 
 
@@ -207,10 +218,14 @@ def _read(setting: Setting, environ: Mapping[str, str], faults: list[str]) -> An
     try:
         if file:
             text = Path(file).read_text("utf-8").strip()
+            if not text:
+                raise ValueError(f"{setting.name}_FILE names an empty file")
         text = text or setting.default or ""
         return setting.read(text) if text else None
     except OSError as error:
         faults.append(f"{setting.name}_FILE cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{setting.name}_FILE cannot be read: it is no text")
     except ValueError as error:
         shown = "" if setting.secret else f" is {text!r}:"
         faults.append(f"{setting.name}{shown} {error}")
@@ -220,12 +235,12 @@ def _read(setting: Setting, environ: Mapping[str, str], faults: list[str]) -> An
 def load_or_make_secret(path: Path) -> str:
     """Return the secret kept in a file, making file and secret (256 bits, mode 0600) on first use."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text("ascii").strip()
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
+    if not path.exists():
+        # Linked into place when it is whole: a process that starts beside us must not read an empty secret.
+        with NamedTemporaryFile("w", encoding="ascii", dir=path.parent) as file, suppress(FileExistsError):
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.link(file.name, path)
     return path.read_text("ascii").strip()
 
 

@@ -119,7 +119,8 @@ def read_line(line: bytes) -> Event:
         raise Invalid(f"no JSON: {error}") from None
     if not isinstance(fields, dict):
         raise Invalid("no JSON object")
-    kind = KIND_BY_PATH.get(fields.get("path", ""))
+    path = fields.get("path")
+    kind = KIND_BY_PATH.get(path) if isinstance(path, str) else None
     if kind is None:
         raise Invalid(f"path must be one of {', '.join(KIND_BY_PATH)}", "path")
     form = fields.get("form")
@@ -127,7 +128,7 @@ def read_line(line: bytes) -> Event:
         raise Invalid("form must be an object of strings, or of lists of strings", "form")
     try:
         received_at = parse_instant(fields.get("received_at", ""))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"received_at: {error}", "received_at") from None
     return make_event(kind, form, received_at, None)
 

@@ -25,9 +25,14 @@ from event_stream_engine.stream.log import Event
 from event_stream_engine.stream.spool import Spool
 
 MOST_PER_COMMIT = 500
+MOST_PER_DRAIN = 2000
 MOST_WAITING = 20_000  # events, about 30 MB
-COMMIT_DEADLINE_SECONDS = 1.0  # Twilio waits 15 s for an answer, we promise one within 3
+ANSWER_SECONDS = 2.8  # Twilio waits 15 s for an answer, we promise one within 3
+COMMIT_DEADLINE_SECONDS = 1.0
 SPOOL_DEADLINE_SECONDS = 1.5
+# The server itself gives up first: a statement that nobody waits for would hold a backend until its lock is free.
+STATEMENT_MS = 900
+DRAIN_STATEMENT_MS = 5000
 RECONNECT_SECONDS = 0.3
 FLUSH_SECONDS = 1.0
 _logger = logging.getLogger(__name__)
@@ -37,7 +42,7 @@ _Waiting = tuple[Event, "asyncio.Future[None]"]
 
 
 class Intake:
-    """The group commit of one web process. `accept` returns only while `run` is running."""
+    """The group commit of one web process. `accept` succeeds only while `run` is running."""
 
     def __init__(self, url: str, spool: Spool, source: UUID, clock: Clock) -> None:
         self._url = url
@@ -46,6 +51,7 @@ class Intake:
         self._clock = clock
         self._conn: Connection | None = None
         self._waiting: list[_Waiting] = []
+        self._storing: asyncio.Future[None] | None = None
         self._arrived = asyncio.Event()
         self._counts: Counter[tuple[datetime, str, str]] = Counter()
         self._spooled_events = 0
@@ -60,15 +66,26 @@ class Intake:
     async def accept(self, event: Event) -> None:
         """Return when the event is committed to the log or to the spool.
 
-        Errors: Unavailable when neither is possible; Invalid when the database cannot hold the event.
+        Errors: Unavailable when neither is possible in time; Invalid when the database cannot hold the event.
         """
-        if len(self._waiting) >= MOST_WAITING:
+        try:
+            if len(self._waiting) >= MOST_WAITING:
+                raise Unavailable("Too many webhooks are waiting to be stored.")
+            loop = asyncio.get_running_loop()
+            done: asyncio.Future[None] = loop.create_future()
+            deadline = loop.call_later(ANSWER_SECONDS, _refuse_late, done)
+            self._waiting.append((event, done))
+            self._arrived.set()
+            try:
+                await done
+            finally:
+                deadline.cancel()
+        except Unavailable:
             self.count(event.event_type, "refused")
-            raise Unavailable("Too many webhooks are waiting to be stored.")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done))
-        self._arrived.set()
-        await done
+            raise
+        except Invalid:
+            self.count(event.event_type, "rejected: unstorable")
+            raise
 
     def count(self, event_type: str, outcome: str) -> None:
         """Count a request of which nothing is stored."""
@@ -77,14 +94,16 @@ class Intake:
 
     async def run(self) -> None:
         """Write, keep the connection, drain the spool and flush the counters, until cancelled."""
-        self._spooled_events = await self._in_thread(self._spool.count_events)
         try:
+            self._spooled_events = await self._in_thread(self._spool.count_events)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_groups())
                 tasks.create_task(self._tend())
         finally:
-            if self._waiting:
-                await self._store_group(self._waiting)
+            if self._storing is not None:
+                await self._storing
+            while self._waiting:
+                await self._store_group(self._take_group())
             if self._conn is not None:
                 with suppress(psycopg.Error):
                     await self._flush_counts(self._conn)
@@ -94,27 +113,31 @@ class Intake:
     async def _write_groups(self) -> None:
         while True:
             await self._arrived.wait()
-            group, self._waiting = self._waiting[:MOST_PER_COMMIT], self._waiting[MOST_PER_COMMIT:]
-            if not self._waiting:
-                self._arrived.clear()
-            await self._store_group(group)
+            # Shielded, because whoever ends `run` has the group in hand finished.
+            self._storing = asyncio.ensure_future(self._store_group(self._take_group()))
+            await asyncio.shield(self._storing)
+
+    def _take_group(self) -> list[_Waiting]:
+        """Take the next events; those that were refused meanwhile are left out."""
+        group, self._waiting = self._waiting[:MOST_PER_COMMIT], self._waiting[MOST_PER_COMMIT:]
+        if not self._waiting:
+            self._arrived.clear()
+        return [(event, done) for event, done in group if done.cancelled() or not done.done()]
 
     async def _store_group(self, group: list[_Waiting]) -> None:
-        """Store a group and answer each of its requests; never raises."""
+        """Store a group and answer each of its requests."""
+        if not group:
+            return
         try:
             failure = await self._store([event for event, _ in group])
         except psycopg.DataError as error:
             if len(group) > 1:  # one of them is at fault: find it, the others are innocent
-                for one in group:
-                    await self._store_group([one])
+                half = len(group) // 2
+                await self._store_group(group[:half])
+                await self._store_group(group[half:])
                 return
-            failure = Invalid(f"The webhook cannot be stored: {error}")
-        for event, done in group:
-            if failure is not None:
-                self.count(
-                    event.event_type,
-                    "refused" if isinstance(failure, Unavailable) else "rejected: unstorable",
-                )
+            failure = Invalid(f"The webhook cannot be stored: {error.diag.message_primary}")
+        for _, done in group:
             if not done.done():
                 done.set_result(None) if failure is None else done.set_exception(failure)
 
@@ -127,6 +150,7 @@ class Intake:
         except Unavailable as error:
             return error
         except TimeoutError:
+            self._spooled_events += len(events)  # it may come to that yet
             return Unavailable("Neither the database nor the disk answers.")
         self._spooled_events += len(events)
         return None
@@ -160,36 +184,60 @@ class Intake:
 
     async def _tend(self) -> None:
         while True:
+            drained = 0
             try:
+                if self._conn is None or self._spooled_events or self._counts:
+                    drained = await self._carry_over()
                 if self._conn is None:
-                    self._conn = await connect(self._url, "ese-intake")
-                    await log.ensure_coming_partitions(self._conn, self._clock.now().date())
+                    self._conn = await connect(self._url, "ese-intake", statement_timeout_ms=STATEMENT_MS)
                     _logger.info("webhooks go to the database")
-                if self._spooled_events or self._counts:
-                    async with await connect(self._url, "ese-intake-drain") as conn:
-                        await self._drain(conn)
-                        await self._flush_counts(conn)
             except psycopg.Error as error:
                 _logger.debug("the database is away: %s", error)
-            await asyncio.sleep(RECONNECT_SECONDS if self._conn is None else FLUSH_SECONDS)
+            if not drained:
+                await asyncio.sleep(RECONNECT_SECONDS if self._conn is None else FLUSH_SECONDS)
 
-    async def _drain(self, conn: Connection) -> None:
-        while rows := await self._in_thread(self._spool.take, MOST_PER_COMMIT):
+    async def _carry_over(self) -> int:
+        """Bring what waits here into the database and return how many events of the spool that was.
+
+        Requests wait for a database again only after it has taken this.
+        """
+        async with await connect(
+            self._url, "ese-intake-drain", statement_timeout_ms=DRAIN_STATEMENT_MS
+        ) as conn:
+            if self._conn is None:
+                await log.ensure_coming_partitions(conn, self._clock.now().date())
+            await self._flush_counts(conn)
             try:
-                await self._append_spooled(conn, rows)
-            except psycopg.DataError:
-                for row in rows:
-                    try:
-                        await self._append_spooled(conn, [row])
-                    except psycopg.DataError as error:
-                        await self._in_thread(self._spool.quarantine, [row[0]], str(error))
-            _logger.info("%s events came from the spool into the log", len(rows))
-        self._spooled_events = await self._in_thread(self._spool.count_events)
+                return await self._drain(conn)
+            except Unavailable as error:  # the disk must not keep the database from requests
+                _logger.error("%s", error)
+                return 0
 
-    async def _append_spooled(self, conn: Connection, rows: list[tuple[int, Event]]) -> None:
-        events = [event for _, event in rows]
-        await log.append_events(conn, events, source=self._source, counted_at=self._clock.now())
-        await self._in_thread(self._spool.remove, [number for number, _ in rows])
+    async def _drain(self, conn: Connection) -> int:
+        rows = await self._in_thread(self._spool.take, MOST_PER_DRAIN)
+        if not rows:
+            self._spooled_events = await self._in_thread(self._spool.count_events)
+            return 0
+        await self._drain_rows(conn, rows)
+        self._spooled_events = max(
+            self._spooled_events - len(rows), 1
+        )  # an empty spool is seen, not reckoned
+        _logger.info("%s events came from the spool into the log", len(rows))
+        return len(rows)
+
+    async def _drain_rows(self, conn: Connection, rows: list[tuple[int, Event]]) -> None:
+        numbers, events = [number for number, _ in rows], [event for _, event in rows]
+        try:
+            await log.append_events(conn, events, source=self._source, counted_at=self._clock.now())
+        except psycopg.DataError as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                await self._drain_rows(conn, rows[:half])
+                await self._drain_rows(conn, rows[half:])
+                return
+            await self._in_thread(self._spool.quarantine, numbers, type(error).__name__)
+            return
+        await self._in_thread(self._spool.remove, numbers)
 
     async def _flush_counts(self, conn: Connection) -> None:
         counts, self._counts = self._counts, Counter()
@@ -203,3 +251,8 @@ class Intake:
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+
+def _refuse_late(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_exception(Unavailable("The webhook could not be stored in time."))

@@ -12,29 +12,40 @@ INSERT INTO faults
 SELECT received_on, dedupe_key, event_type, reason
 FROM (
     SELECT received_on, dedupe_key, event_type, CASE
-        WHEN event_type LIKE '%%.quarantined'
-            THEN format('callback of account %%s, which is not this engine''s', coalesce(payload ->> 'AccountSid', '(none)'))
+        WHEN event_type = 'receipt.received' AND is_sid_good AND is_phone_address(recipient) AND status_code(lower(status)) IS NOT NULL THEN NULL
+        WHEN event_type = 'inbound.received' AND is_sid_good AND is_phone_address(sender) THEN NULL
+        WHEN event_type LIKE '%%.quarantined' THEN format('callback of account %%s, which is not this engine''s', coalesce(account, '(none)'))
         WHEN event_type NOT IN ('receipt.received', 'inbound.received') THEN format('event type %%s is not known', event_type)
-        WHEN coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid', '') !~ '^[A-Za-z0-9]{1,64}$' THEN 'MessageSid is missing or malformed'
-        WHEN event_type = 'receipt.received' AND status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', ''))) IS NULL
-            THEN format('MessageStatus %%s is not known', coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus', '(none)'))
-        WHEN event_type = 'receipt.received' AND coalesce(payload ->> 'To', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'To is no phone number in E.164'
-        WHEN event_type = 'inbound.received' AND coalesce(payload ->> 'From', '') !~ '^([a-z]+:)?\+[1-9][0-9]{6,14}$' THEN 'From is no phone number in E.164'
+        WHEN NOT is_sid_good THEN 'MessageSid is missing or malformed'
+        WHEN event_type = 'inbound.received' THEN 'From is no phone number in E.164'
+        WHEN NOT is_phone_address(recipient) THEN 'To is no phone number in E.164'
+        ELSE format('MessageStatus %%s is not known', coalesce(status, '(none)'))
     END AS reason
-    FROM log_batch
-) AS checked
+    FROM (
+        SELECT received_on, dedupe_key, event_type,
+               coalesce(sid ~ '^[A-Za-z0-9]+$' AND length(sid) <= 64, false) AS is_sid_good,
+               status, recipient, sender, account
+        FROM (SELECT received_on, dedupe_key, event_type,
+                     coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid') AS sid,
+                     coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus') AS status,
+                     payload ->> 'To' AS recipient, payload ->> 'From' AS sender, payload ->> 'AccountSid' AS account
+              FROM log_batch
+              OFFSET 0) AS named -- OFFSET 0: each value is taken out of the payload once, not once for each use
+        OFFSET 0
+    ) AS checked
+) AS judged
 WHERE reason IS NOT NULL;
 
 -- name: extract_receipts :exec
 -- for: the status callbacks of the batch as typed rows
 -- in: rows of log_batch and faults
 -- out: rows of receipts; row count
--- note: NOT EXISTS on an empty table costs nothing; an unreadable ErrorCode counts as "no code"
+-- note: an unreadable ErrorCode counts as "no code"
 INSERT INTO receipts (message_sid, recipient_phone, channel, sender, received_at, code, error_code)
 SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
-       regexp_replace(payload ->> 'To', '^[a-z]+:', ''),
-       CASE WHEN payload ->> 'To' LIKE '%%:%%' THEN split_part(payload ->> 'To', ':', 1) ELSE 'sms' END,
-       regexp_replace(coalesce(payload ->> 'From', payload ->> 'MessagingServiceSid', ''), '^[a-z]+:', ''),
+       address_number(payload ->> 'To'),
+       address_channel(payload ->> 'To'),
+       address_number(coalesce(payload ->> 'From', payload ->> 'MessagingServiceSid', '')),
        received_at,
        status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus'))),
        CASE WHEN payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (payload ->> 'ErrorCode')::integer END
@@ -48,13 +59,13 @@ WHERE event_type = 'receipt.received' AND NOT EXISTS (SELECT FROM faults f WHERE
 -- note: the keyword is what the words say; consent decides later what a YES means
 INSERT INTO inbound_batch (message_sid, from_phone, to_phone, channel, body, received_at, keyword)
 SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
-       regexp_replace(payload ->> 'From', '^[a-z]+:', ''),
-       regexp_replace(coalesce(payload ->> 'To', ''), '^[a-z]+:', ''),
-       CASE WHEN payload ->> 'From' LIKE '%%:%%' THEN split_part(payload ->> 'From', ':', 1) ELSE 'sms' END,
+       address_number(payload ->> 'From'),
+       address_number(coalesce(payload ->> 'To', '')),
+       address_channel(payload ->> 'From'),
        coalesce(payload ->> 'Body', ''),
        received_at,
-       inbound_keyword(coalesce(payload ->> 'Body', ''), payload ->> 'OptOutType')
-FROM log_batch b
+       k.keyword
+FROM log_batch b, inbound_keyword(coalesce(payload ->> 'Body', ''), payload ->> 'OptOutType') AS k
 WHERE event_type = 'inbound.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
 
 -- name: create_staged_events :exec

@@ -20,12 +20,14 @@ def split_channel(address: str) -> tuple[str, str]:
 def mask_phone(phone: str) -> str:
     """Hide a number's subscriber part: `+14155551234` becomes `+1 415 ••• ••34`.
 
-    What stays readable is the country code, the first digits (the area, at most three) and the last two digits.
+    What stays readable is the country code, the last two digits, and of the first ones (the area) at most three, so
+    that at least four between them are hidden.
     """
     if not is_e164(phone):
         return "•••"
     code = _calling_code(phone[1:])
-    area = phone[1 + len(code) :][:-2][:3] if len(phone) >= 11 else ""
+    subscriber = phone[1 + len(code) :]
+    area = subscriber[: min(3, max(0, len(subscriber) - 6))]
     return " ".join(part for part in (f"+{code}", area, "•••", f"••{phone[-2:]}") if part)
 
 

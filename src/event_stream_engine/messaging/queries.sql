@@ -27,11 +27,12 @@ WITH grouped AS (
            max(received_at) AS last_seen_at, (max(key) & 15)::smallint AS last_status,
            max(code) FILTER (WHERE code < 4) AS early_status,
            min(received_at) FILTER (WHERE code = 4) AS sent_at,
-           min(received_at) FILTER (WHERE code BETWEEN 5 AND 7) AS failed_at,
-           min(ARRAY[key, coalesce(error_code, 0)]) FILTER (WHERE code BETWEEN 5 AND 7) AS failure,
+           min(received_at) FILTER (WHERE code = 5) AS canceled_at,
+           min(received_at) FILTER (WHERE code IN (6, 7)) AS failed_at,
+           min(ARRAY[key, coalesce(error_code, 0)]) FILTER (WHERE code IN (6, 7)) AS failure,
            min(received_at) FILTER (WHERE code = 8) AS delivered_at,
            min(received_at) FILTER (WHERE code = 9) AS read_at
-    FROM (SELECT *, (extract(epoch FROM received_at) * 1000000)::bigint * 16 + code AS key FROM receipts) AS keyed
+    FROM (SELECT *, round(date_part('epoch', received_at) * 1000000)::bigint * 16 + code AS key FROM receipts) AS keyed
     GROUP BY message_sid
 ), old AS MATERIALIZED (
     SELECT m.* FROM grouped g JOIN messages m ON m.provider_sid = g.message_sid FOR UPDATE OF m
@@ -40,7 +41,7 @@ WITH grouped AS (
            o.error_code AS old_error_code, o.failed_status AS old_failed_status, o.failed_at AS old_failed_at,
            o.recipient_phone AS old_recipient_phone, o.channel AS old_channel, o.sender AS old_sender,
            o.first_status AS old_first_status, o.last_status AS old_last_status, o.last_seen_at AS old_last_seen_at,
-           o.early_status AS old_early_status, o.sent_at AS old_sent_at, o.delivered_at AS old_delivered_at, o.read_at AS old_read_at,
+           o.early_status AS old_early_status, o.sent_at AS old_sent_at, o.canceled_at AS old_canceled_at, o.delivered_at AS old_delivered_at, o.read_at AS old_read_at,
            g.failed_at IS NOT NULL AND (o.failed_at IS NULL OR (g.failed_at, (g.failure[1] & 15), g.failure[2])
                < (o.failed_at, o.failed_status::bigint, coalesce(o.error_code, 0)::bigint)) AS is_failure_new
     FROM grouped g LEFT JOIN old o ON o.provider_sid = g.message_sid
@@ -48,7 +49,7 @@ WITH grouped AS (
     SELECT coalesce(id, time_ordered_uuid(first_seen_at, message_sid)) AS id, campaign_id,
            coalesce(old_recipient_phone, recipient_phone) AS recipient_phone, coalesce(old_channel, channel) AS channel,
            coalesce(old_sender, sender) AS sender,
-           CASE WHEN id IS NULL THEN phone_country(recipient_phone) ELSE country END AS country,
+           CASE WHEN id IS NULL THEN (SELECT p.country FROM phone_country(recipient_phone) AS p) ELSE country END AS country,
            message_sid,
            CASE WHEN campaign_id IS NULL THEN least(old_cohort_at, first_seen_at) ELSE old_cohort_at END AS cohort_at,
            CASE WHEN id IS NULL OR (first_seen_at, first_status) < (old_cohort_at, old_first_status) THEN first_status ELSE old_first_status END AS first_status,
@@ -56,6 +57,7 @@ WITH grouped AS (
            greatest(old_last_seen_at, last_seen_at) AS last_seen_at,
            greatest(old_early_status, early_status) AS early_status,
            least(old_sent_at, sent_at) AS sent_at,
+           least(old_canceled_at, canceled_at) AS canceled_at,
            least(old_failed_at, failed_at) AS failed_at,
            CASE WHEN is_failure_new THEN (failure[1] & 15)::smallint ELSE old_failed_status END AS failed_status,
            CASE WHEN is_failure_new THEN nullif(failure[2], 0)::integer ELSE old_error_code END AS error_code,
@@ -66,23 +68,24 @@ WITH grouped AS (
        OR first_seen_at < old_cohort_at OR (first_seen_at = old_cohort_at AND first_status < old_first_status)
        OR (last_seen_at, last_status) > (old_last_seen_at, old_last_status)
        OR early_status > coalesce(old_early_status, -1)
-       OR sent_at < coalesce(old_sent_at, 'infinity') OR is_failure_new
+       OR sent_at < coalesce(old_sent_at, 'infinity') OR canceled_at < coalesce(old_canceled_at, 'infinity') OR is_failure_new
        OR delivered_at < coalesce(old_delivered_at, 'infinity') OR read_at < coalesce(old_read_at, 'infinity')
 ), written AS (
     INSERT INTO messages AS m (id, campaign_id, recipient_phone, channel, sender, country, provider_sid, status, error_code, cohort_at,
-        first_status, last_status, last_seen_at, early_status, sent_at, failed_at, failed_status, delivered_at, read_at)
+        first_status, last_status, last_seen_at, early_status, sent_at, canceled_at, failed_at, failed_status, delivered_at, read_at)
     SELECT id, campaign_id, recipient_phone, channel, sender, country, message_sid,
            CASE WHEN read_at IS NOT NULL THEN 'READ'
                 WHEN delivered_at IS NOT NULL THEN 'DELIVERED'
+                WHEN canceled_at <= coalesce(failed_at, 'infinity') THEN 'CANCELED'
                 WHEN failed_at IS NOT NULL THEN status_name(failed_status)
                 WHEN sent_at IS NOT NULL THEN 'SENT'
                 ELSE status_name(early_status) END,
-           error_code, cohort_at, first_status, last_status, last_seen_at, early_status, sent_at, failed_at, failed_status, delivered_at, read_at
+           error_code, cohort_at, first_status, last_status, last_seen_at, early_status, sent_at, canceled_at, failed_at, failed_status, delivered_at, read_at
     FROM merged
     ON CONFLICT (provider_sid) DO UPDATE SET
         status = excluded.status, error_code = excluded.error_code, cohort_at = excluded.cohort_at,
         first_status = excluded.first_status, last_status = excluded.last_status, last_seen_at = excluded.last_seen_at,
-        early_status = excluded.early_status, sent_at = excluded.sent_at, failed_at = excluded.failed_at,
+        early_status = excluded.early_status, sent_at = excluded.sent_at, canceled_at = excluded.canceled_at, failed_at = excluded.failed_at,
         failed_status = excluded.failed_status, delivered_at = excluded.delivered_at, read_at = excluded.read_at
     RETURNING m.id, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.status, m.failure_code, m.is_sent, m.is_conflict, m.delivery_us
 )

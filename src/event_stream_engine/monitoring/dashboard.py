@@ -52,6 +52,8 @@ class Dashboard:
     as_of: datetime
     window: Window
     kpis: list[Kpi]
+    delivery: Delivery
+    points: list[DeliveryPoint]
     health: list[HealthRow]
     system_health: dict[str, float | None]
     performance_metrics: dict[str, float | None]
@@ -101,6 +103,8 @@ async def load_dashboard(
             _describe_delivery_rate(delivery, before, points, window),
             _describe_uptime(uptime, now),
         ],
+        delivery=delivery,
+        points=points,
         health=health.rows,
         system_health=_system_health(users, health, now),
         performance_metrics={

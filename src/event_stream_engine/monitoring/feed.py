@@ -20,6 +20,7 @@ from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.messaging.error_codes import describe_error_code
+from event_stream_engine.stream import log
 
 SQL = load_queries(__package__)
 POLL_SECONDS = 0.25
@@ -63,6 +64,12 @@ def parse_place(text: str) -> FeedPlace:
     if found is None:
         raise Invalid(f"{text!r} is no id of a feed event; use one that the feed gave.", "after")
     return FeedPlace(found[1], int(found[2]))
+
+
+async def load_place(conn: Connection) -> str:
+    """Return the id after which everything is new: where the projector is."""
+    place = await log.load_place(conn)
+    return f"{place.xid}-{place.id}"
 
 
 async def list_latest(conn: Connection, most: int) -> list[FeedEvent]:

@@ -1,5 +1,6 @@
 """Events that could not be projected, kept with their reason until they can."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,9 +29,9 @@ async def bury_batch(conn: Connection, reason: str) -> None:
     await SQL.bury_batch.execute(conn, {"reason": reason})
 
 
-async def read_batch(conn: Connection) -> int:
-    """Fill `log_batch` with the events of all unresolved dead letters; return how many there are."""
-    return await SQL.read_dead_letters.execute(conn)
+async def read_batch(conn: Connection, ids: Sequence[int]) -> None:
+    """Fill `log_batch` with the events of these letters, as far as they are unresolved."""
+    await SQL.read_dead_letters.execute(conn, {"ids": list(ids)})
 
 
 async def resolve_batch(conn: Connection) -> None:

@@ -12,6 +12,7 @@ from psycopg.errors import CheckViolation
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
@@ -117,9 +118,13 @@ async def read_batch(conn: Connection, place: Place, most: int, last: Place | No
     )
 
 
-async def move_place(conn: Connection, reader: str = PROJECTOR) -> Place | None:
-    """Move the reader behind the batch; None when the batch was empty."""
-    return await SQL.move_cursor.maybe(conn, Place, {"reader": reader})
+async def move_place(conn: Connection, place: Place, reader: str = PROJECTOR) -> None:
+    """Move the reader from the place that was read from to behind the batch.
+
+    Errors: Conflict when another process has moved it meanwhile; the batch must then be rolled back.
+    """
+    if await SQL.move_cursor.maybe(conn, Place, {"reader": reader, "xid": place.xid, "id": place.id}) is None:
+        raise Conflict(f"Reader {reader} of the log was moved by another process.")
 
 
 async def has_waiting(conn: Connection, reader: str = PROJECTOR) -> bool:

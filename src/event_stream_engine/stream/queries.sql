@@ -4,11 +4,13 @@
 --     is_live; source (process id); counted_at
 -- out: accepted and duplicate (events)
 -- index: events primary key
--- note: sorted by dedupe key, so that two processes taking the same retries cannot lock each other in a circle;
+-- note: binary arrays (%%b): escaping JSON for a text array costs 37 us an event, this 4 us (measured);
+--       sorted by key, so that two processes taking the same retries, or the intake and the drain of one process
+--       counting the same minute, cannot lock each other in a circle;
 --       the counters commit with the events, so that received = accepted + duplicate holds after any crash
 WITH incoming AS (
     SELECT received_at, event_type, dedupe_key, payload
-    FROM unnest(%(received_at)s::timestamptz[], %(event_type)s::text[], %(dedupe_key)s::uuid[], %(payload)s::text[])
+    FROM unnest(%(received_at)b::timestamptz[], %(event_type)b::text[], %(dedupe_key)b::uuid[], %(payload)b::text[])
         AS incoming (received_at, event_type, dedupe_key, payload)
 ), appended AS (
     INSERT INTO events (received_on, received_at, event_type, dedupe_key, is_live, payload)
@@ -26,6 +28,7 @@ WITH incoming AS (
     SELECT date_trunc('minute', %(counted_at)s::timestamptz), %(source)s, event_type, outcome, events
     FROM counts, LATERAL (VALUES ('accepted', accepted), ('duplicate', offered - accepted)) AS n (outcome, events)
     WHERE events > 0
+    ORDER BY event_type, outcome
     ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events
 )
 SELECT sum(accepted)::bigint AS accepted, sum(offered - accepted)::bigint AS duplicate FROM counts;
@@ -38,6 +41,7 @@ SELECT sum(accepted)::bigint AS accepted, sum(offered - accepted)::bigint AS dup
 INSERT INTO intake_counts (minute, source, event_type, outcome, events)
 SELECT minute, %(source)s, event_type, outcome, events
 FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text[], %(events)s::bigint[]) AS n (minute, event_type, outcome, events)
+ORDER BY minute, event_type, outcome
 ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
 
 -- name: ensure_event_partitions :exec
@@ -81,24 +85,25 @@ ORDER BY xid, id
 LIMIT %(most)s;
 
 -- name: read_dead_letters :exec
--- for: the events of unresolved dead letters, to be tried again
--- index: dead_letters_unresolved, events primary key
--- note: same shape as read_log, so that the same projection follows; all at once, because they are few by nature
+-- for: the events of dead letters that are still unresolved, to be tried again
+-- in: ids bigint[]
+-- index: dead_letters and events primary keys
+-- note: same shape as read_log, so that the same projection follows
 INSERT INTO log_batch (xid, id, received_on, dedupe_key, received_at, event_type, is_live, payload)
 SELECT e.xid, e.id, e.received_on, e.dedupe_key, e.received_at, e.event_type, false, e.payload
 FROM dead_letters d
 JOIN events e USING (received_on, dedupe_key)
-WHERE d.resolved_at IS NULL;
+WHERE d.id = ANY (%(ids)s::bigint[]) AND d.resolved_at IS NULL;
 
--- name: move_cursor :one
+-- name: move_cursor :maybe
 -- for: taking note of what the batch held
--- in: reader
+-- in: reader; xid, id (the place that was read from)
 -- out: xid (as text), id, events of the new place
--- note: with the batch in one transaction, so that each event counts once
+-- note: with the batch in one transaction, so that each event counts once; no row when another has moved the reader
 UPDATE log_cursors c
 SET xid = last.xid, id = last.id, events = c.events + last.events, moved_at = clock_timestamp()
 FROM (SELECT (array_agg(xid ORDER BY xid DESC, id DESC))[1] AS xid, (array_agg(id ORDER BY xid DESC, id DESC))[1] AS id, count(*) AS events FROM log_batch) AS last
-WHERE c.reader = %(reader)s AND last.xid IS NOT NULL
+WHERE c.reader = %(reader)s AND (c.xid, c.id) = (%(xid)s::xid8, %(id)s) AND last.xid IS NOT NULL
 RETURNING c.xid::text, c.id, c.events, c.moved_at;
 
 -- name: bury_faulty_events :exec

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -21,10 +22,13 @@ from event_stream_engine.stream.log import Event
 
 _logger = logging.getLogger(__name__)
 _MOST_OWNERS = 64
-_INSERT = (
-    "INSERT INTO spooled (received_at, event_type, dedupe_key, payload, checksum) VALUES (?, ?, ?, ?, ?)"
+# A full disk or a missing right damages nothing.
+_DISK_TROUBLES = frozenset(
+    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 )
-_SELECT = "SELECT id, received_at, event_type, dedupe_key, payload, checksum FROM spooled ORDER BY id"
+_COLUMNS = "received_at, event_type, dedupe_key, payload, checksum"
+_INSERT = f"INSERT INTO spooled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"
+_SELECT = f"SELECT id, {_COLUMNS} FROM spooled ORDER BY id"
 
 
 def _checksum(received_at: str, event_type: str, dedupe_key: bytes, payload: str) -> bytes:
@@ -32,44 +36,60 @@ def _checksum(received_at: str, event_type: str, dedupe_key: bytes, payload: str
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Unavailable(f"The spool cannot be used: {error}. Check disk space and rights.") from error
+
+
 class Spool:
-    """One process's spool file. Not to be shared between threads at the same time."""
+    """One process's spool file. Not to be shared between threads at the same time.
+
+    Errors: Unavailable, of every method, when the disk refuses.
+    """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._limit_bytes = limit_bytes
         self._lock, self.path = _own_file(folder)
-        self._db = _open_or_set_aside(self.path)
+        try:
+            self._db = _open_or_set_aside(self.path)
+        except BaseException:
+            self._lock.close()
+            raise
         self._adopt_orphans(folder)
+        for made in (folder, folder.parent):  # the names themselves must survive a power cut
+            _sync_folder(made)
 
     def close(self) -> None:
         self._db.close()
         self._lock.close()
 
+    @_refusing()
     def count_events(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM spooled").fetchone()[0])
 
+    @_refusing()
     def put(self, events: Sequence[Event]) -> None:
-        """Store events durably. Errors: Unavailable when the spool is full or the disk refuses."""
+        """Store events durably. Errors: Unavailable also when the spool is full."""
         rows = [
             (event.received_at.isoformat(), event.event_type, event.dedupe_key.bytes, event.payload)
             for event in events
         ]
-        try:
-            if self._used_bytes() > self._limit_bytes:
-                raise Unavailable("The spool is full: bring the database back or raise ESE_SPOOL_LIMIT_MB.")
-            with self._db:
-                self._db.executemany(_INSERT, [(*row, _checksum(*row)) for row in rows])
-        except sqlite3.Error as error:
-            raise Unavailable(
-                f"The spool cannot be written: {error}. Check disk space and rights."
-            ) from error
+        if self._used_bytes() > self._limit_bytes:
+            raise Unavailable("The spool is full: bring the database back or raise ESE_SPOOL_LIMIT_MB.")
+        with self._db:
+            self._db.executemany(_INSERT, [(*row, _checksum(*row)) for row in rows])
 
+    @_refusing()
     def take(self, most: int) -> list[tuple[int, Event]]:
         """Return the oldest events with their row numbers; what fails its checksum is quarantined, not returned."""
         taken: list[tuple[int, Event]] = []
         damaged: list[int] = []
-        for number, event in _read_rows(self._db, most):
+        for number, *row in self._db.execute(f"{_SELECT} LIMIT ?", (most,)).fetchall():
+            event = _event_of(*row)
             if event is None:
                 damaged.append(number)
             else:
@@ -78,14 +98,20 @@ class Spool:
             self.quarantine(damaged, "their checksum is wrong")
         return taken
 
+    @_refusing()
     def quarantine(self, numbers: Sequence[int], reason: str) -> None:
         """Keep events that can never be delivered in a table of their own, for a person to look at."""
         _logger.error("%s spooled events go to table quarantined of %s: %s", len(numbers), self.path, reason)
         with self._db:
             for number in numbers:
-                self._db.execute("INSERT INTO quarantined SELECT * FROM spooled WHERE id = ?", (number,))
+                # Without the id, which SQLite gives out again once its row is gone.
+                self._db.execute(
+                    f"INSERT INTO quarantined ({_COLUMNS}) SELECT {_COLUMNS} FROM spooled WHERE id = ?",
+                    (number,),
+                )
                 self._db.execute("DELETE FROM spooled WHERE id = ?", (number,))
 
+    @_refusing()
     def remove(self, numbers: Sequence[int]) -> None:
         with self._db:
             self._db.executemany("DELETE FROM spooled WHERE id = ?", [(number,) for number in numbers])
@@ -99,20 +125,30 @@ class Spool:
 
     def _adopt_orphans(self, folder: Path) -> None:
         for path in sorted(folder.glob("spool-*.db")):
-            if path == self.path:
-                continue
             lock = _try_lock(path)
-            if lock is None:
+            if lock is None:  # ours, or that of another living process
                 continue
             with lock:
-                orphan = _open_or_set_aside(path)
-                events = [event for _, event in _read_rows(orphan, -1) if event is not None]
-                orphan.close()
-                if events:
-                    self.put(events)
-                    _logger.warning("took over %s spooled events of a process that is gone", len(events))
-                for suffix in ("", "-wal", "-shm"):
-                    Path(f"{path}{suffix}").unlink(missing_ok=True)
+                try:
+                    self._adopt(path)
+                    _logger.info("took over %s of a process that is gone", path)
+                except Unavailable as error:  # it waits for the next start; this one must not fail for it
+                    _logger.error("%s cannot be taken over: %s", path, error)
+
+    @_refusing()
+    def _adopt(self, path: Path) -> None:
+        _open_or_set_aside(path).close()
+        self._db.execute("ATTACH DATABASE ? AS orphan", (str(path),))
+        try:
+            with self._db:
+                for table in ("spooled", "quarantined"):
+                    self._db.execute(
+                        f"INSERT INTO main.{table} ({_COLUMNS}) SELECT {_COLUMNS} FROM orphan.{table} ORDER BY id"
+                    )
+        finally:
+            self._db.execute("DETACH DATABASE orphan")
+        for suffix in ("-wal", "-shm", ""):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 class _Lock:
@@ -151,39 +187,58 @@ def _own_file(folder: Path) -> tuple[_Lock, Path]:
     raise Unavailable(f"All {_MOST_OWNERS} spool files in {folder} are in use.")
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, check_same_thread=False, timeout=1)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")  # the answer to the provider follows this write
-    columns = "id INTEGER PRIMARY KEY, received_at TEXT, event_type TEXT, dedupe_key BLOB, payload TEXT, checksum BLOB"
-    db.execute(f"CREATE TABLE IF NOT EXISTS spooled ({columns})")
-    db.execute(f"CREATE TABLE IF NOT EXISTS quarantined ({columns})")
-    if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        db.close()
-        raise sqlite3.DatabaseError("quick_check failed")
+    # A flipped bit that leaves no UTF-8 is for the checksum to find, not for the driver to stop at.
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")
     return db
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    db = _connect(path)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # the answer to the provider follows this write
+        columns = "id INTEGER PRIMARY KEY, received_at TEXT, event_type TEXT, dedupe_key BLOB, payload TEXT, checksum BLOB"
+        db.execute(f"CREATE TABLE IF NOT EXISTS spooled ({columns})")
+        db.execute(f"CREATE TABLE IF NOT EXISTS quarantined ({columns})")
+        if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("quick_check failed")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@_refusing()
 def _open_or_set_aside(path: Path) -> sqlite3.Connection:
     """Open a spool file; a torn one is set aside and what can still be read of it is carried over."""
     try:
         return _open(path)
     except sqlite3.DatabaseError as error:
+        # Not by class: a flipped bit in the header is an OperationalError too. The low byte is the kind of error.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DISK_TROUBLES:
+            raise
         damaged = path.with_suffix(f".damaged-{time.time_ns()}")
         for suffix in ("", "-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 os.rename(f"{path}{suffix}", f"{damaged}{suffix}")
         db = _open(path)
-        saved = 0
-        for row in _salvage(damaged):
-            with db:
-                db.execute(_INSERT, row)
-            saved += 1
+        with db:
+            saved = db.executemany(_INSERT, _salvage(damaged)).rowcount
         _logger.error(
             "spool file %s is damaged (%s): %s events saved, the file is kept as %s",
             path,
             error,
-            saved,
+            max(saved, 0),
             damaged,
         )
         return db
@@ -193,16 +248,11 @@ def _salvage(path: Path) -> Iterator[tuple[object, ...]]:
     """Read row by row from both ends of a damaged file until it refuses."""
     seen: set[int] = set()
     for order in ("ASC", "DESC"):
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as db:
             for number, *row in db.execute(f"{_SELECT} {order}"):
                 if number not in seen and _event_of(*row) is not None:
                     seen.add(number)
                     yield tuple(row)
-
-
-def _read_rows(db: sqlite3.Connection, most: int) -> Iterator[tuple[int, Event | None]]:
-    for number, *row in db.execute(f"{_SELECT} LIMIT ?", (most,)).fetchall():
-        yield number, _event_of(*row)
 
 
 def _event_of(

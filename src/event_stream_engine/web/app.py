@@ -54,7 +54,6 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             tasks = [
-                asyncio.create_task(chart_bundle.prepare_chart_bundle()),
                 asyncio.create_task(intake.run()),
                 asyncio.create_task(feed.run()),
                 asyncio.create_task(

@@ -11,22 +11,26 @@ _MINUS = "−"
 
 
 def format_number(value: float | None) -> str:
-    """Write whole numbers in full and others with three significant digits: `12,482`, `3.14`, `0.0452`."""
+    """Write whole numbers in full and others with at most three significant digits: `12,482`, `3.14`, `0.0452`."""
     if value is None:
         return UNKNOWN
     size = abs(value)
     if value == round(value) or size >= 100:
         text = f"{size:,.0f}"
     elif size >= 1:
-        text = f"{size:.{1 if size >= 9.995 else 2}f}"
+        text = f"{size:.{1 if size >= 9.995 else 2}f}".rstrip("0").rstrip(".")
     else:
-        text = f"{float(f'{size:.3g}'):f}".rstrip("0")
+        text = f"{float(f'{size:.3g}'):f}".rstrip("0").rstrip(".")
     return text if value >= 0 or text == "0" else _MINUS + text
 
 
 def format_percent(value: float | None) -> str:
     """Write 0..100 with two decimals and without the sign, which the page sets smaller."""
     return UNKNOWN if value is None else f"{value:,.2f}"
+
+
+def format_rate(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{format_percent(value)} %"
 
 
 def format_figure(value: float | None, unit: str) -> str:
@@ -43,7 +47,7 @@ def format_change(change: float, unit: str) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Write a duration with its two largest units: `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 2 h`."""
+    """Write a duration with its two largest units: `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 02 h`."""
     if seconds is None:
         return UNKNOWN
     if seconds < 0.9995:
@@ -51,15 +55,17 @@ def format_duration(seconds: float | None) -> str:
     if seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
     if minutes < 60:
-        return f"{minutes} m {rest:02d} s" if rest else f"{minutes} m"
+        return _join(minutes, "m", rest, "s") if minutes else f"{rest} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     if hours < 48:
-        return f"{hours} h {minutes:02d} m" if minutes else f"{hours} h"
+        return _join(hours, "h", minutes, "m")
     days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours} h" if hours else f"{days} d"
+    return _join(days, "d", hours, "h")
+
+
+def _join(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large} {large_unit} {small:02d} {small_unit}" if small else f"{large} {large_unit}"
 
 
 def format_clock(at: datetime | str, zone: ZoneInfo) -> str:

@@ -15,7 +15,8 @@ from starlette.types import Scope
 
 from event_stream_engine.web import formats
 from event_stream_engine.web.chart_bundle import BUNDLE_URL
-from event_stream_engine.web.charts import draw_sparkline, theme
+from event_stream_engine.web.charts import theme
+from event_stream_engine.web.sparklines import draw_sparkline
 
 # Address and name of each room of the console, in the order of the header.
 ROOMS = (("/monitoring", "Monitoring"),)
@@ -69,7 +70,6 @@ _TEMPLATES.filters |= {
     "change": formats.format_change,
     "duration": formats.format_duration,
     "clock": formats.format_clock,
-    "moment": formats.format_moment,
     "window": formats.format_window,
 }
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import psycopg
 
@@ -12,34 +12,64 @@ from event_stream_engine.ingest import projection
 from event_stream_engine.monitoring import pipeline
 from event_stream_engine.stream import dead_letters, log
 
-BATCH_EVENTS = 5000
+BATCH_EVENTS = 10_000
 IDLE_SECONDS = 0.1
+# What the database may say of an event that it will say again: a value, a constraint, a limit, a trigger. Everything
+# else (connection, resources, deadlock, read-only standby, a table that a migration has yet to make) may pass.
+REFUSALS = (
+    psycopg.errors.DataError,
+    psycopg.errors.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.CardinalityViolation,
+    psycopg.errors.RaiseException,
+    psycopg.errors.InternalError_,
+)
 _logger = logging.getLogger(__name__)
 
 
 async def open_projector(url: str) -> Connection:
     """Open the projector's connection with its working tables."""
     conn = await connect(url, "ese-projector")
-    # The working tables are sometimes empty and sometimes full: a plan kept from one is wrong for the other.
-    await conn.execute("SET plan_cache_mode = force_custom_plan")
-    await log.prepare_reader(conn)
-    await projection.prepare_connection(conn)
+    try:
+        # The working tables are sometimes empty and sometimes full: a plan kept from one is wrong for the other.
+        await conn.execute("SET plan_cache_mode = force_custom_plan")
+        await log.prepare_reader(conn)
+        await projection.prepare_connection(conn)
+    except BaseException:
+        await conn.close()
+        raise
     return conn
 
 
 async def run_once(conn: Connection, most: int = BATCH_EVENTS) -> int:
     """Project the next batch and return how many events it held.
 
-    A batch that the database refuses is halved until the one event that it refuses is alone; that one becomes a dead
-    letter, the others go on.
+    An event that the database refuses becomes a dead letter, the others go on.
+    """
+    return await run_halving(
+        lambda count: _project(conn, count), lambda reason: _bury_next(conn, reason), most
+    )
+
+
+async def run_halving(
+    project: Callable[[int], Awaitable[int]], bury_next: Callable[[str], Awaitable[int]], most: int
+) -> int:
+    """Project the next `most` events; of a refused batch both halves by themselves, of one event its burial.
+
+    One refused event costs about two batches more, not one after the other all that follow it.
     """
     try:
-        return await _project(conn, most)
-    except psycopg.errors.DataError as error:
+        return await project(most)
+    except REFUSALS as error:
+        # Only the first line: what follows it shows the row, with numbers and words of people.
+        reason = f"{type(error).__name__}: {error.diag.message_primary}"
         if most == 1:
-            return await _bury_next(conn, str(error))
-        _logger.warning("batch of %s refused, halving: %s", most, error)
-        return await run_once(conn, most // 2)
+            return await bury_next(reason)
+        _logger.warning("batch of %s refused (%s), halving", most, type(error).__name__)
+        half = most // 2
+        return await run_halving(project, bury_next, half) + await run_halving(
+            project, bury_next, most - half
+        )
 
 
 async def _project(conn: Connection, most: int) -> int:
@@ -52,7 +82,7 @@ async def _project(conn: Connection, most: int) -> int:
             await projection.apply_batch(conn)
             await rollups.add_changes(conn)
             await pipeline.add_batch(conn)
-            await log.move_place(conn)
+            await log.move_place(conn, place)
         return count
 
 
@@ -62,23 +92,44 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         if place is None:
             return 0
         count = await log.read_batch(conn, place, 1)
-        await dead_letters.bury_batch(conn, reason)
-        await log.move_place(conn)
+        if count:
+            await dead_letters.bury_batch(conn, reason)
+            await log.move_place(conn, place)
         return count
 
 
 async def replay_dead_letters(url: str) -> tuple[int, list[dead_letters.DeadLetter]]:
     """Project the unresolved dead letters once more; return how many were tried, and those left."""
     conn = await open_projector(url)
-    async with conn, transaction(conn):
-        while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
-            await asyncio.sleep(IDLE_SECONDS)
-        tried = await dead_letters.read_batch(conn)
-        if tried:
+    async with conn:
+        ids = [letter.id for letter in await dead_letters.list_unresolved(conn)]
+        for start in range(0, len(ids), BATCH_EVENTS):
+            await _replay(conn, ids[start : start + BATCH_EVENTS])
+        return len(ids), await dead_letters.list_unresolved(conn)
+
+
+async def _replay(conn: Connection, ids: list[int]) -> None:
+    try:
+        async with transaction(conn):
+            await _read_letters(conn, ids)
             await projection.apply_batch(conn)
             await rollups.add_changes(conn)
             await dead_letters.resolve_batch(conn)
-        return tried, await dead_letters.list_unresolved(conn)
+    except REFUSALS as error:
+        if len(ids) > 1:
+            half = len(ids) // 2
+            await _replay(conn, ids[:half])
+            await _replay(conn, ids[half:])
+            return
+        async with transaction(conn):
+            await _read_letters(conn, ids)
+            await dead_letters.bury_batch(conn, f"{type(error).__name__}: {error.diag.message_primary}")
+
+
+async def _read_letters(conn: Connection, ids: list[int]) -> None:
+    while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
+        await asyncio.sleep(IDLE_SECONDS)
+    await dead_letters.read_batch(conn, ids)
 
 
 async def catch_up(url: str, on_progress: Callable[[int], None]) -> None:
@@ -99,10 +150,11 @@ async def run_projector(url: str, stopping: asyncio.Event) -> None:
             conn = await open_projector(url)
             async with conn:
                 while not stopping.is_set():
-                    if await run_once(conn) == 0:
+                    # Asked first, because a batch that turns out empty costs a transaction over all working tables.
+                    if not (await log.has_waiting(conn) and await run_once(conn)):
                         await pause(stopping, IDLE_SECONDS)
-        except psycopg.OperationalError as error:
-            _logger.warning("the database is away, trying again: %s", str(error).strip().splitlines()[0])
+        except psycopg.Error as error:
+            _logger.warning("the projector waits for the database: %s", str(error).strip().splitlines()[0])
             await pause(stopping, 0.5)
 
 

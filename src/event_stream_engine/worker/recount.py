@@ -6,7 +6,7 @@ on meanwhile; only for the last stretch and the comparison the projector waits.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -14,8 +14,8 @@ from psycopg import sql
 from event_stream_engine.analytics import rollups
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.ingest import projection
-from event_stream_engine.stream import log
-from event_stream_engine.worker.projector import open_projector
+from event_stream_engine.stream import dead_letters, log
+from event_stream_engine.worker.projector import open_projector, run_halving
 
 BATCH_EVENTS = 20_000
 READER = "recount"
@@ -95,11 +95,26 @@ async def _make_tables(conn: Connection) -> None:
 
 
 async def _project(conn: Connection, last: log.Place | None) -> int:
+    """Project the next batch, no further than `last`; what the live projector buries is buried here too."""
+
+    async def project(most: int) -> int:
+        return await _read_and(projection.apply_batch, conn, most, last)
+
+    async def bury_next(reason: str) -> int:
+        return await _read_and(lambda conn: dead_letters.bury_batch(conn, reason), conn, 1, last)
+
+    return await run_halving(project, bury_next, BATCH_EVENTS)
+
+
+async def _read_and(
+    apply: Callable[[Connection], Awaitable[None]], conn: Connection, most: int, last: log.Place | None
+) -> int:
     async with transaction(conn):
-        count = await log.read_batch(conn, await log.load_place(conn, READER), BATCH_EVENTS, last)
+        place = await log.load_place(conn, READER)
+        count = await log.read_batch(conn, place, most, last)
         if count:
-            await projection.apply_batch(conn)
-            await log.move_place(conn, READER)
+            await apply(conn)
+            await log.move_place(conn, place, READER)
             await _forget_batch(conn)
         return count
 

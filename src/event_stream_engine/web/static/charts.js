@@ -1,4 +1,4 @@
-// Draws the charts after the figures are there. The library is loaded when the first chart comes into sight.
+// Draws the charts after the figures are there. The library is loaded only then.
 
 const themes = document.getElementById("chart-themes");
 const tip = document.getElementById("tip");
@@ -57,38 +57,37 @@ async function draw(block) {
   drawn.set(block.id, { definition, view, finish: finalize });
 }
 
-const drawSafely = (block) =>
-  draw(block).catch((fault) => {
-    document.getElementById(block.dataset.chart).classList.add("undrawn");
+async function drawSafely(block) {
+  const { classList } = document.getElementById(block.dataset.chart);
+  try {
+    await draw(block);
+    classList.remove("undrawn");
+  } catch (fault) {
+    classList.add("undrawn");
     console.error(`${block.id} could not be drawn`, fault);
-  });
+  }
+}
 
-function redrawAll() {
-  const blocks = [...drawn.keys()];
-  for (const id of blocks) {
-    drawn.get(id).definition = null;
-    drawSafely(document.getElementById(id));
+/** Bind the names of the palette anew; at once, because a print does not wait. */
+function recolour(name) {
+  const { params } = JSON.parse(themes.textContent)[name];
+  for (const { view } of drawn.values()) {
+    for (const { name: colour, value } of params) if (colour !== "small") view.signal(colour, value);
+    view.run();
   }
 }
 
 const blocks = [...document.querySelectorAll("script.chart-spec")];
 if (blocks.length) {
-  const sight = new IntersectionObserver(
-    (entries) => {
-      for (const { isIntersecting, target } of entries) {
-        if (!isIntersecting) continue;
-        sight.unobserve(target);
-        drawSafely(blocks.find((block) => block.dataset.chart === target.id));
-      }
-    },
-    { rootMargin: "400px" },
-  );
-  const observe = () => blocks.forEach((block) => sight.observe(document.getElementById(block.dataset.chart)));
-  requestAnimationFrame(() => setTimeout(observe)); // the figures are painted first
+  requestAnimationFrame(() => setTimeout(() => blocks.forEach(drawSafely))); // the figures are painted first
   document.addEventListener("live:changed", ({ target }) => {
-    if (drawn.has(target.id)) drawSafely(target);
+    const isSettled = drawn.has(target.id) || document.getElementById(target.dataset.chart)?.classList.contains("undrawn");
+    if (isSettled) drawSafely(target); // else its first drawing is under way
   });
-  dark.addEventListener("change", redrawAll);
-  document.addEventListener("scheme:changed", redrawAll);
+  const recolourAsChosen = () => recolour(scheme());
+  dark.addEventListener("change", recolourAsChosen);
+  document.addEventListener("scheme:changed", recolourAsChosen);
+  addEventListener("beforeprint", () => recolour("light"));
+  addEventListener("afterprint", recolourAsChosen);
   addEventListener("scroll", () => (tip.hidden = true), { passive: true });
 }

@@ -23,7 +23,9 @@ if (feed) {
     const pair = (large, big, small, little) => (small ? `${large} ${big} ${String(small).padStart(2, "0")} ${little}` : `${large} ${big}`);
     if (whole < 3600) return pair(Math.floor(whole / 60), "m", whole % 60, "s");
     const minutes = Math.round(seconds / 60);
-    return pair(Math.floor(minutes / 60), "h", minutes % 60, "m");
+    if (minutes < 48 * 60) return pair(Math.floor(minutes / 60), "h", minutes % 60, "m");
+    const hours = Math.round(seconds / 3600);
+    return pair(Math.floor(hours / 24), "d", hours % 24, "h");
   };
 
   const describe = (event) => {
@@ -70,11 +72,11 @@ if (feed) {
     show();
   };
 
-  const seen = feed.firstElementChild?.dataset.id;
-  const source = new EventSource(feed.dataset.stream + (seen ? `?after=${encodeURIComponent(seen)}` : ""));
+  // From the page's own place in the log on: nothing that comes between page and stream is missed.
+  const source = new EventSource(`${feed.dataset.stream}?after=${encodeURIComponent(feed.dataset.after)}`);
   const tell = (state) => document.dispatchEvent(new CustomEvent("feed:state", { detail: state }));
   source.addEventListener("open", () => tell("live"));
-  source.addEventListener("error", () => tell(source.readyState === EventSource.CLOSED ? "" : "reconnecting"));
+  source.addEventListener("error", () => tell(source.readyState === EventSource.CLOSED ? "" : "retrying"));
   source.addEventListener("feed", ({ data }) => {
     waiting.push(JSON.parse(data));
     if (waiting.length > MOST_ROWS) {

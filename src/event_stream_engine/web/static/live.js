@@ -68,15 +68,15 @@ function schedule(delayMs) {
   due = setTimeout(refresh, delayMs);
 }
 
-/** Many events make one refresh, and all refreshes together take a tenth of the server's time at most. */
+/** Many events make one refresh, and all refreshes together take a quarter of the server's time at most. */
 function soonMs() {
-  return Math.max(250, Math.max(1000, 10 * tookMs) - (performance.now() - refreshedAt));
+  return Math.max(250, Math.max(1000, 4 * tookMs) - (performance.now() - refreshedAt));
 }
 
 function showFreshness() {
   const isStale = performance.now() - refreshedAt > 2 * REFRESH_MS;
   document.documentElement.toggleAttribute("data-stale", isStale || signedOut);
-  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || "every 30 s";
+  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || "30 s";
   if (liveness.textContent !== state) liveness.textContent = state;
 }
 
