@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 from uuid import uuid4
 
 import orjson
+import typer
 
 from event_stream_engine.access.credentials import add_operator, find_operator
 from event_stream_engine.access.roles import Role
 from event_stream_engine.cli.session import command, open_database, open_settings
+from event_stream_engine.cli.supervisor import end_with_supervisor
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.settings import Settings, load_or_make_secret
 from event_stream_engine.ingest.importing import import_webhooks
@@ -49,8 +52,10 @@ async def make_demo_operator(url: str, settings: Settings) -> str:
 
 
 @command
-async def simulate() -> None:
+async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False) -> None:
     """Give an empty log two days of past, then post demo traffic to the running engine."""
+    if supervised:
+        end_with_supervisor()
     settings = open_settings(logging.INFO)
     settings.require_provider()
     stopping = asyncio.Event()

@@ -53,7 +53,8 @@ async def examine() -> None:
 
 
 def check_disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.data_dir).free
+    there = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     text = f"{free / 1024**3:.1f} GB free at {settings.data_dir}"
     if free < LEAST_FREE_BYTES:
         return Finding("disk", "failed", text, "Free some space or move ESE_DATA_DIR.")
@@ -142,9 +143,23 @@ async def check_durability(conn: Connection) -> Finding:
     return Finding("durability", "failed", f"fsync {fsync}, synchronous_commit {commit}", advice)
 
 
+async def check_commit_order(conn: Connection) -> Finding:
+    """The log is read by transaction id, which a dump does not carry into another cluster."""
+    row = await (
+        await conn.execute(
+            "SELECT to_regclass('events') IS NULL OR (SELECT coalesce(max(xid), '0') FROM events) < pg_snapshot_xmax(pg_current_snapshot())"
+        )
+    ).fetchone()
+    if row and row[0]:
+        return Finding("commit order", "ok", "of this cluster")
+    advice = "Run docs/operations/after-restore.sql before anything else."
+    return Finding("commit order", "failed", "the log comes from another cluster", advice)
+
+
 CHECKS: tuple[Callable[[Connection], Coroutine[None, None, Finding]], ...] = (
     check_version,
     check_clock,
     check_statements,
     check_durability,
+    check_commit_order,
 )

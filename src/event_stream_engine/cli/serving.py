@@ -12,7 +12,7 @@ import uvicorn
 
 from event_stream_engine.cli.demo import EMAIL, make_demo_environment, make_demo_operator
 from event_stream_engine.cli.session import command, open_database, open_settings, out
-from event_stream_engine.cli.supervisor import Child, bind_port, is_ready, supervise
+from event_stream_engine.cli.supervisor import Child, bind_port, end_with_supervisor, is_ready, supervise
 from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
@@ -28,8 +28,11 @@ KEEP_ALIVE_SECONDS = 15
 async def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="how many web processes share the port")] = 1,
     fd: Annotated[int | None, typer.Option(hidden=True, help="a listening socket handed down")] = None,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
 ) -> None:
     """Take webhooks and serve API and console."""
+    if supervised:
+        end_with_supervisor()
     settings = open_settings(logging.INFO)
     settings.require_provider()
     if fd is not None:  # the supervisor keeps the database; while it is away, webhooks go to the spool
@@ -66,8 +69,10 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
 
 
 @command
-async def work() -> None:
+async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False) -> None:
     """Bring state and figures up to date from the log."""
+    if supervised:
+        end_with_supervisor()
     settings = open_settings(logging.INFO)
     stopping = _stop_on_signals()
     async with open_database(settings) as url:

@@ -6,8 +6,10 @@ connections wait in the socket's queue instead of being refused.
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -93,7 +95,7 @@ async def _keep_alive(child: Child, stopping: asyncio.Event) -> None:
 
 
 async def _start(child: Child) -> asyncio.subprocess.Process:
-    arguments = [*child.arguments]
+    arguments = [*child.arguments, "--supervised"]
     descriptors: tuple[int, ...] = ()
     if child.listener is not None:
         arguments += ["--fd", str(child.listener.fileno())]
@@ -104,10 +106,25 @@ async def _start(child: Child) -> asyncio.subprocess.Process:
         "-m",
         "event_stream_engine.cli.main",
         *arguments,
+        stdin=subprocess.PIPE,  # never written to: see end_with_supervisor
         pass_fds=descriptors,
         env=extend_environment(child.environment),
         start_new_session=True,
     )
+
+
+def end_with_supervisor() -> None:
+    """In a child: ask this process to stop when the supervisor is gone, however that ended.
+
+    The pipe to our standard input is then closed. Orphans would go on holding the port against the next start.
+    """
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(sys.stdin.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(sys.stdin.fileno(), stop)
 
 
 async def _end(child: Child, process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:

@@ -32,7 +32,6 @@ class Settings:
     is_public_url_set: bool  # without it a webhook's own Host header tells which URL was signed
     twilio_account_sid: str | None
     twilio_auth_tokens: tuple[str, ...]
-    twilio_api_url: str
     secret_key: str
     timezone: ZoneInfo
     log_format: str
@@ -147,12 +146,6 @@ SETTINGS = (
         secret=True,
     ),
     Setting(
-        "ESE_TWILIO_API_URL",
-        _http_url,
-        "Where the message API is; the simulator in a demo.",
-        "https://api.twilio.com",
-    ),
-    Setting(
         "ESE_SECRET_KEY",
         _long_secret,
         "Key of the engine's own signatures. Without it one is made and kept in ESE_DATA_DIR.",
@@ -201,7 +194,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         is_public_url_set=bool(values["ESE_PUBLIC_URL"]),
         twilio_account_sid=values["ESE_TWILIO_ACCOUNT_SID"],
         twilio_auth_tokens=tuple(token for token in tokens if token),
-        twilio_api_url=values["ESE_TWILIO_API_URL"],
         secret_key=values["ESE_SECRET_KEY"] or load_or_make_secret(data_dir / "secret-key"),
         timezone=values["ESE_TIMEZONE"],
         log_format=values["ESE_LOG_FORMAT"],

@@ -2,7 +2,7 @@
 
 The buckets are those of DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees", VLDB 2019) with a relative error of 1 %. The same gamma for ever: rows written today must
-add up with rows written in three years. SQL computes the index with the same formula (`delivery_bucket` in the
+add up with rows written in three years. SQL computes the index with the same formula (`sketch_index` in the
 migrations); a test holds the two together.
 """
 
