@@ -1,7 +1,6 @@
 """Webhooks while the database or the disk is away, slow or stopped: stored before they are answered, or refused."""
 
 import asyncio
-import random
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -196,26 +195,6 @@ async def test_shutdown_answers_the_webhooks_that_wait(database_url: str, tmp_pa
         assert all(task.done() and task.exception() is None for task in (in_hand, *waiting))
     async with running_intake(database_url, tmp_path):
         await wait_for_events(database_url, 6)
-
-
-async def test_two_processes_with_the_same_retries_do_not_lock_each_other(
-    database_url: str, tmp_path: Path
-) -> None:
-    events = [make_receipt(number) for number in range(400)]
-    async with (
-        running_intake(database_url, tmp_path) as one,
-        running_intake(database_url, tmp_path) as other,
-    ):
-        for _ in range(5):
-            work = [intake.accept(event) for intake in (one, other) for event in events]
-            random.Random(7).shuffle(work)
-            await asyncio.gather(*work)
-    assert await count_events(database_url) == 400
-    async with await psycopg.AsyncConnection.connect(database_url) as conn:
-        row = await (
-            await conn.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-        ).fetchone()
-    assert row == (0,)
 
 
 async def test_every_webhook_received_is_counted_once(engine: Engine) -> None:
