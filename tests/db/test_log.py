@@ -90,14 +90,28 @@ async def test_a_key_is_stored_once_a_day_and_every_copy_is_counted(database_url
 
 async def test_two_processes_with_the_same_retries_do_not_lock_each_other(database_url: str) -> None:
     chance = random.Random(7)
-    async with await connect(database_url, "test") as one, await connect(database_url, "test") as other:
-        await log.ensure_partitions(one, [AT.date()])
-        events = [
-            make_event(number) for number in range(10_000)
-        ]  # enough for both to be at it at the same time
-        appended = await asyncio.gather(
-            *(append(conn, *chance.sample(events, len(events))) for conn in (one, other))
-        )
+    events = [make_event(number) for number in range(10_000)]
+    async with (
+        await connect(database_url, "test") as gate,
+        await connect(database_url, "test") as one,
+        await connect(database_url, "test") as other,
+    ):
+        await log.ensure_partitions(gate, [AT.date()])
+        async with transaction(gate):  # lets both go at the same moment
+            await gate.execute("LOCK TABLE events IN SHARE MODE")
+            appending = [
+                asyncio.create_task(append(conn, *chance.sample(events, len(events))))
+                for conn in (one, other)
+            ]
+            async with asyncio.timeout(10):
+                while True:
+                    row = await (
+                        await gate.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    ).fetchone()
+                    if row == (2,):
+                        break
+                    await asyncio.sleep(0.02)
+        appended = await asyncio.gather(*appending)
     assert sum(each.accepted for each in appended) == 10_000
 
 
