@@ -1,5 +1,7 @@
 """The log is read in commit order, by one reader at a time, and no event is skipped."""
 
+import asyncio
+import random
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -84,6 +86,33 @@ async def test_a_key_is_stored_once_a_day_and_every_copy_is_counted(database_url
         assert await append(conn, make_event(1), make_event(1), make_event(2)) == log.Appended(2, 1)
         assert await append(conn, make_event(1, AT + timedelta(hours=1))) == log.Appended(0, 1)
         assert await append(conn, make_event(1, AT + timedelta(days=1))) == log.Appended(1, 0)
+
+
+async def test_two_processes_with_the_same_retries_do_not_lock_each_other(database_url: str) -> None:
+    chance = random.Random(7)
+    events = [make_event(number) for number in range(10_000)]
+    async with (
+        await connect(database_url, "test") as gate,
+        await connect(database_url, "test") as one,
+        await connect(database_url, "test") as other,
+    ):
+        await log.ensure_partitions(gate, [AT.date()])
+        async with transaction(gate):  # lets both go at the same moment
+            await gate.execute("LOCK TABLE events IN SHARE MODE")
+            appending = [
+                asyncio.create_task(append(conn, *chance.sample(events, len(events))))
+                for conn in (one, other)
+            ]
+            async with asyncio.timeout(10):
+                while True:
+                    row = await (
+                        await gate.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    ).fetchone()
+                    if row == (2,):
+                        break
+                    await asyncio.sleep(0.02)
+        appended = await asyncio.gather(*appending)
+    assert sum(each.accepted for each in appended) == 10_000
 
 
 async def test_the_place_is_held_by_one_reader_at_a_time(database_url: str) -> None:
