@@ -26,7 +26,7 @@ SQL = load_queries(__package__)
 POLL_SECONDS = 0.25
 MOST_PER_READ = 500
 MOST_WAITING = 2000  # events a slow viewer may lag behind before it is cut off; it reconnects and goes on
-_PLACE = re.compile(r"(\d{1,19})-(\d{1,18})")
+_PLACE = re.compile(r"([0-9]{1,19})-([0-9]{1,18})")
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +34,9 @@ _logger = logging.getLogger(__name__)
 class FeedPlace:
     xid: str
     id: int
+
+    def is_behind(self, other: "FeedPlace") -> bool:
+        return (int(self.xid), self.id) < (int(other.xid), other.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ class FeedEvent:
     is_auto_replied: bool | None
 
     @property
-    def place(self) -> str:
-        return f"{self.xid}-{self.id}"
+    def place(self) -> FeedPlace:
+        return FeedPlace(self.xid, self.id)
+
+
+def format_place(place: FeedPlace) -> str:
+    return f"{place.xid}-{place.id}"
 
 
 def parse_place(text: str) -> FeedPlace:
@@ -85,7 +92,7 @@ async def list_after(conn: Connection, place: FeedPlace, most: int) -> list[Feed
 def describe_event(event: FeedEvent) -> dict[str, Any]:
     """Return the event as the document's `live_events` show it, with the number masked."""
     common: dict[str, Any] = {
-        "id": event.place,
+        "id": format_place(event.place),
         "timestamp": format_instant(event.received_at),
         "channel": event.channel,
         "campaign_name": None,
@@ -132,15 +139,18 @@ class Feed:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _read(self) -> None:
+        begun_at = self._place
         async with self._pool.connection() as conn:
-            if self._place is None:
-                latest = await list_latest(conn, 1)
-                self._place = FeedPlace(latest[0].xid, latest[0].id) if latest else FeedPlace("0", 0)
-                self._placed.set()
-                return
-            events = await list_after(conn, self._place, MOST_PER_READ)
-        if events:
-            self._place = FeedPlace(events[-1].xid, events[-1].id)
+            # Read first: up to here everything is among the events, or is never shown.
+            projected = await log.load_place(conn)
+            events = await list_after(conn, begun_at, MOST_PER_READ) if begun_at else []
+        if self._place is not begun_at or not self._viewers:
+            return  # everybody left meanwhile; who came since begins anew
+        reached = FeedPlace(projected.xid, projected.id)
+        if events and (len(events) == MOST_PER_READ or reached.is_behind(events[-1].place)):
+            reached = events[-1].place
+        self._place = reached
+        self._placed.set()
         for viewer in list(self._viewers):
             if viewer.qsize() > MOST_WAITING:
                 self._leave(viewer)
@@ -168,16 +178,17 @@ class Feed:
         try:
             # Only once the reader has its place: what came between a catch-up and that place would be seen by nobody.
             await self._placed.wait()
-            while seen is not None:
+            handed_over_after = self._place
+            while seen and handed_over_after and seen.is_behind(handed_over_after):
                 async with self._pool.connection() as conn:
                     events = await list_after(conn, seen, MOST_PER_READ)
                 for event in events:
-                    seen = FeedPlace(event.xid, event.id)
+                    seen = event.place
                     yield event
-                if len(events) < MOST_PER_READ:
+                if not events:
                     break
             while (newest := await viewer.get()) is not None:
-                if seen is None or (int(newest.xid), newest.id) > (int(seen.xid), seen.id):
+                if seen is None or seen.is_behind(newest.place):
                     yield newest
         finally:
             self._leave(viewer)

@@ -110,13 +110,14 @@ GROUP BY bin;
 -- out: xid (text), id, received_at, event_type, status (lower case), phone, channel, body, intent, error_code,
 --      delivery_seconds, is_auto_replied
 -- index: events (xid, id) of each partition, merged backwards; messages (provider_sid), inbound_events (message_sid)
--- note: only what is projected, so that the feed never shows an effect before the figures do; what became a dead letter
---       has no message and is left out
+-- note: only what is projected, so that the feed never shows an effect before the figures do. Dead letters are left out
+--       before the LIMIT: behind many of them in a row the feed would see nothing and stand still.
 SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from_phone, m.recipient_phone) AS phone,
        coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
        extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
        i.is_auto_replied
-FROM (SELECT * FROM events WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+FROM (SELECT * FROM events w WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
       ORDER BY xid DESC, id DESC LIMIT %(most)s) AS e
 CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
                            lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
@@ -135,7 +136,8 @@ SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from
        coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
        extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
        i.is_auto_replied
-FROM (SELECT * FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+FROM (SELECT * FROM events w WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
       ORDER BY xid, id LIMIT %(most)s) AS e
 CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
                            lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r

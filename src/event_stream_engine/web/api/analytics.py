@@ -68,6 +68,11 @@ async def show_delivery(request: Request) -> dict[str, Any]:
             ),
             **(
                 {}
+                if found.attempted
+                else {"execution_summary.error_rate_percent": "No message was attempted in this window."}
+            ),
+            **(
+                {}
                 if times.count
                 else {"timing_analysis": "No delivery time could be measured in this window."}
             ),

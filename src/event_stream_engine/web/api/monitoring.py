@@ -90,7 +90,7 @@ async def _stream(events: AsyncIterator[feed.FeedEvent]) -> AsyncIterator[bytes]
             if event is None:
                 return
             data = orjson.dumps(feed.describe_event(event))
-            yield b"id: %b\nevent: feed\ndata: %b\n\n" % (event.place.encode(), data)
+            yield b"id: %b\nevent: feed\ndata: %b\n\n" % (feed.format_place(event.place).encode(), data)
             coming = asyncio.ensure_future(anext(events, None))
     finally:
         coming.cancel()

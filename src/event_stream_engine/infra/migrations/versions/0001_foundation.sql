@@ -35,7 +35,9 @@ BEGIN
     IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtext('ensure_event_partition'));
+    -- A lock on the table, the one ATTACH takes, and not an advisory one: only a table's makes a session look again at
+    -- what it believes not to exist.
+    LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE;
     IF to_regclass(name) IS NOT NULL THEN
         RETURN;
     END IF;

@@ -1,0 +1,309 @@
+"""The live feed: what is shown, in which order, and that a lost connection costs nothing."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import httpx
+import pytest
+import uvicorn
+
+from event_stream_engine.access.credentials import add_api_key
+from event_stream_engine.access.roles import Role
+from event_stream_engine.infra.database import connect, open_pool, transaction
+from event_stream_engine.ingest.callbacks import make_event
+from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.messaging.webhooks import sign_request
+from event_stream_engine.monitoring import feed
+from event_stream_engine.monitoring.feed import Feed, FeedEvent, FeedPlace
+from event_stream_engine.stream.log import append_events
+from event_stream_engine.web.app import build_app
+from event_stream_engine.worker.projector import open_projector, run_once, run_projector
+from tests.engine import ACCOUNT_SID, TOKEN, Engine, make_settings
+
+BEGINNING = FeedPlace("0", 0)
+_numbers = itertools.count(1)
+
+
+def make_form(**changes: str) -> dict[str, str]:
+    """Make a receipt with a SID of its own."""
+    form = {"AccountSid": ACCOUNT_SID, "MessageSid": f"SM{next(_numbers):032x}", "MessageStatus": "delivered"}
+    return form | {"To": "+14155551234", "From": "+14155238886"} | changes
+
+
+async def happen(url: str, *forms: dict[str, str], project: bool = True) -> None:
+    """Let receipts come in, and unless told otherwise take effect."""
+    now = datetime.now(UTC)
+    async with await connect(url, "test") as conn:
+        for form in forms:  # one commit each, so that the log has their order
+            event = make_event("receipt", form, now, ACCOUNT_SID)
+            await append_events(conn, [event], source=uuid4(), counted_at=now)
+    if project:
+        async with await open_projector(url) as conn:
+            while await run_once(conn):
+                pass
+
+
+@asynccontextmanager
+async def running_feed(url: str) -> AsyncIterator[Feed]:
+    async with open_pool(url, "test", largest=4) as pool:
+        running = Feed(pool)
+        task = asyncio.create_task(running.run())
+        yield running
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def take(viewer: AsyncIterator[FeedEvent], count: int) -> list[FeedPlace]:
+    async with asyncio.timeout(10):
+        return [(await anext(viewer)).place for _ in range(count)]
+
+
+@pytest.fixture
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "POLL_SECONDS", 0.01)
+
+
+async def test_the_newest_come_first_and_after_an_id_the_next_come_in_order(engine: Engine) -> None:
+    await happen(engine.url, *(make_form(MessageStatus=status) for status in ("sent", "failed", "delivered")))
+
+    async def list_events(**parameters: str) -> list[dict[str, Any]]:
+        return (await engine.get("/api/v1/monitoring/events", **parameters))["live_events"]  # type: ignore[no-any-return]
+
+    newest = await list_events()
+    assert [event["event_type"] for event in newest] == [
+        "message_delivered",
+        "message_failed",
+        "message_sent",
+    ]
+    assert await list_events(limit="1") == newest[:1]
+    assert await list_events(after=newest[2]["id"]) == [newest[1], newest[0]]
+    assert await list_events(after=newest[2]["id"], limit="1") == [newest[1]]
+    assert await list_events(after=newest[0]["id"]) == []
+
+
+async def test_events_have_the_documents_keys_and_masked_numbers(engine: Engine) -> None:
+    sid = make_form()["MessageSid"]
+    await happen(engine.url, make_form(MessageSid=sid, MessageStatus="sent"), make_form(MessageSid=sid))
+    await engine.post_webhook(
+        "/webhooks/inbound",
+        {"AccountSid": ACCOUNT_SID, "MessageSid": "SMa", "From": "+447776105348", "To": "+1", "Body": "Hi"},
+    )
+    async with asyncio.timeout(10):
+        while not await engine.project():
+            await asyncio.sleep(0.02)
+    answer = await engine.client.get("/api/v1/monitoring/events")
+    assert "5551234" not in answer.text
+    assert "776105348" not in answer.text
+    inbound, delivered, _ = answer.json()["live_events"]
+    assert {
+        name: inbound[name] for name in ("event_type", "from_phone", "message_body", "auto_response")
+    } == {
+        "event_type": "inbound_message",
+        "from_phone": "+44 777 ••• ••48",
+        "message_body": "Hi",
+        "auto_response": False,
+    }
+    assert delivered["recipient"] == "+1 415 ••• ••34"
+    assert delivered["delivery_time_seconds"] == 0.0
+    assert datetime.fromisoformat(delivered["timestamp"]).tzinfo is not None
+
+
+async def test_nothing_is_shown_before_it_is_projected(engine: Engine) -> None:
+    await happen(engine.url, make_form(), project=False)
+    assert await engine.get("/api/v1/monitoring/events") == {"live_events": []}
+    assert await engine.get("/api/v1/monitoring/events", after="0-0") == {"live_events": []}
+    await engine.project()
+    assert len((await engine.get("/api/v1/monitoring/events"))["live_events"]) == 1
+
+
+async def test_dead_letters_are_not_shown_and_hide_nothing(engine: Engine) -> None:
+    known = make_form()
+    await happen(engine.url, known, make_form())
+    await happen(engine.url, *(make_form(AccountSid="AC" + "f" * 32) for _ in range(4)))
+    await happen(engine.url, known | {"MessageStatus": "lost"})
+    newest = (await engine.get("/api/v1/monitoring/events", limit="2"))["live_events"]
+    assert [event["event_type"] for event in newest] == ["message_delivered"] * 2
+    await happen(engine.url, make_form())
+    (next_event,) = (await engine.get("/api/v1/monitoring/events", limit="2", after=newest[0]["id"]))[
+        "live_events"
+    ]
+    assert next_event["id"] != newest[0]["id"]
+
+
+@pytest.mark.parametrize("after", ["x", "1", "1-2-3", "-1-2", "٣-1", "9" * 20 + "-1"])
+async def test_an_id_that_is_none_is_refused(engine: Engine, after: str) -> None:
+    for path in ("events", "events/stream"):
+        answer = await engine.client.get(f"/api/v1/monitoring/{path}", params={"after": after})
+        assert (answer.status_code, answer.json()["field"]) == (422, "after")
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_a_viewer_without_a_place_sees_what_comes_from_now_on(database_url: str) -> None:
+    await happen(database_url, make_form(), make_form(AccountSid="AC" + "f" * 32))
+    async with running_feed(database_url) as running:
+        viewer = running.watch(None)
+        coming = asyncio.ensure_future(take(viewer, 1))
+        async with asyncio.timeout(10):
+            await running._placed.wait()
+        form = make_form()
+        await happen(database_url, form)
+        (seen,) = await coming
+        assert (await take(running.watch(BEGINNING), 2))[1] == seen
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_catching_up_takes_as_many_pages_as_it_needs(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page is short also when something between its events is not shown."""
+    monkeypatch.setattr(feed, "MOST_PER_READ", 3)
+    foreign = "AC" + "f" * 32
+    for _ in range(3):
+        await happen(database_url, make_form(), make_form(), make_form(AccountSid=foreign), make_form())
+        await happen(database_url, *(make_form(AccountSid=foreign) for _ in range(5)))
+    async with running_feed(database_url) as running:
+        viewer = running.watch(BEGINNING)
+        seen = await take(viewer, 9)
+        await happen(database_url, *(make_form() for _ in range(7)))
+        seen += await take(viewer, 7)
+    assert len(set(seen)) == 16
+    assert all(one.is_behind(other) for one, other in itertools.pairwise(seen))
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_a_slow_viewer_is_cut_off_and_goes_on_where_it_was(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_WAITING", 4)
+    async with running_feed(database_url) as running:
+        quick, slow = running.watch(BEGINNING), running.watch(BEGINNING)
+        quick_seen: list[FeedPlace] = []
+        slow_seen: list[FeedPlace] = []
+        for turn in range(5):
+            await happen(database_url, *(make_form() for _ in range(3)))
+            quick_seen += await take(quick, 3)
+            if turn == 0:
+                slow_seen += await take(slow, 1)
+        async with asyncio.timeout(10):
+            slow_seen += [event.place async for event in slow]
+        assert slow_seen == quick_seen[: len(slow_seen)]
+        assert len(slow_seen) < len(quick_seen)
+        again = running.watch(slow_seen[-1])
+        slow_seen += await take(again, len(quick_seen) - len(slow_seen))
+        assert slow_seen == quick_seen
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_who_comes_while_the_last_one_leaves_is_served(database_url: str) -> None:
+    async with running_feed(database_url) as running, await connect(database_url, "test") as holder:
+        await happen(database_url, make_form())
+        first = running.watch(BEGINNING)
+        await take(first, 1)
+        leaving = asyncio.ensure_future(anext(first))
+        async with transaction(holder):
+            await holder.execute("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
+            async with asyncio.timeout(10):
+                while not await is_somebody_waiting(database_url):
+                    await asyncio.sleep(0.01)
+            await happen(database_url, make_form())
+            leaving.cancel()
+            with suppress(asyncio.CancelledError):
+                await leaving
+            coming = asyncio.ensure_future(anext(running.watch(None)))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while not coming.done():
+                await happen(database_url, make_form())
+                await asyncio.wait({coming}, timeout=0.05)
+
+
+async def is_somebody_waiting(url: str) -> bool:
+    async with await connect(url, "test") as conn:
+        query = "SELECT FROM pg_locks WHERE NOT granted AND relation = 'dead_letters'::regclass"
+        return await (await conn.execute(query)).fetchone() is not None
+
+
+@asynccontextmanager
+async def serving(url: str, folder: Path, port: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the real application on a loopback port; the client sends a viewer's key."""
+    app = build_app(make_settings(folder, PORT=str(port)), url, SystemClock())
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    async with await connect(url, "test") as conn, transaction(conn):
+        key = (await add_api_key(conn, "test", Role.viewer, datetime.now(UTC))).key
+    running = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(10):
+            while not server.started:
+                await asyncio.sleep(0.01)
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"}
+        ) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def read_stream(client: httpx.AsyncClient, place: str, most: int) -> list[tuple[str, dict[str, Any]]]:
+    """Read events of the stream after a place and hang up."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    path, headers = "/api/v1/monitoring/events/stream", {"last-event-id": place}
+    async with client.stream("GET", path, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        event_id = ""
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "id":
+                event_id = value
+            elif name == "data":
+                found.append((event_id, json.loads(value)))
+                if len(found) == most:
+                    break
+    return found
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_a_viewer_that_reconnects_under_traffic_sees_each_event_once_in_order(
+    database_url: str, tmp_path: Path, free_port: int
+) -> None:
+    shown, stopping = 120, asyncio.Event()
+
+    async def send_all(client: httpx.AsyncClient) -> None:
+        forms = [
+            make_form(AccountSid=ACCOUNT_SID if number % 5 else "AC" + "f" * 32)
+            for number in range(shown * 5 // 4)
+        ]
+        for form in forms:
+            signature = sign_request(TOKEN, f"{client.base_url}/webhooks/status", form)
+            headers = {
+                "content-type": "application/x-www-form-urlencoded",
+                "x-twilio-signature": signature,
+            }
+            taken = await client.post("/webhooks/status", content=urlencode(form), headers=headers)
+            assert taken.status_code == 204
+
+    async with serving(database_url, tmp_path, free_port) as client, asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_projector(database_url, stopping))
+        tasks.create_task(send_all(client))
+        seen: list[tuple[str, dict[str, Any]]] = []
+        async with asyncio.timeout(30):
+            while left := shown - len(seen):
+                seen += await read_stream(client, seen[-1][0] if seen else "0-0", min(left, 17))
+        stopping.set()
+    assert all(data["id"] == event_id for event_id, data in seen)
+    assert not any("5551234" in json.dumps(data) for _, data in seen)
+    async with await connect(database_url, "test") as conn:
+        query = (
+            "SELECT xid::text || '-' || id FROM events WHERE event_type = 'receipt.received' ORDER BY xid, id"
+        )
+        logged = [place for (place,) in await (await conn.execute(query)).fetchall()]
+    assert [event_id for event_id, _ in seen] == logged

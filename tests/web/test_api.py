@@ -1,0 +1,260 @@
+"""The documented objects over HTTP: their keys and types, what is unknown, windows, zones, and refused questions."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from event_stream_engine.infra.database import connect
+from event_stream_engine.ingest.callbacks import make_event
+from event_stream_engine.kernel.clock import SettableClock
+from event_stream_engine.stream.log import append_events
+from tests.engine import ACCOUNT_SID, Engine, make_settings, running_engine
+
+DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "document.json").read_text())
+ANALYTICS = [path for path in DOCUMENT if "/analytics/" in path]
+FILTERED = ["/api/v1/analytics/delivery", "/api/v1/analytics/errors"]
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+async def happen(engine: Engine, *webhooks: tuple[datetime, str, dict[str, str]]) -> None:
+    """Let webhooks have come in at given instants, and project them."""
+    events = [
+        make_event(
+            kind, {"AccountSid": ACCOUNT_SID, "To": "+14155551234", "From": "+447776105348"} | form, at, None
+        )
+        for at, kind, form in webhooks
+    ]
+    async with await connect(engine.url, "test") as conn:
+        await append_events(conn, events, source=uuid4(), counted_at=NOON, is_live=False)
+    await engine.project()
+
+
+def receipt(at: datetime, sid: str, status: str, **more: str) -> tuple[datetime, str, dict[str, str]]:
+    return at, "receipt", {"MessageSid": sid, "MessageStatus": status, **more}
+
+
+def inbound(at: datetime, sid: str, body: str, **more: str) -> tuple[datetime, str, dict[str, str]]:
+    return at, "inbound", {"MessageSid": sid, "Body": body, **more}
+
+
+async def happen_a_bit_of_all(engine: Engine, at: datetime) -> None:
+    await happen(
+        engine,
+        receipt(at, "SM1", "sent"),
+        receipt(at + timedelta(seconds=3), "SM1", "delivered"),
+        receipt(at, "SM2", "failed", ErrorCode="30003"),
+        inbound(at + MINUTE, "SM3", "where is my order?", From="+14155551234"),
+        inbound(at + MINUTE, "SM4", "STOP", From="+14155551235"),
+    )
+
+
+def find_faults(expected: Any, given: Any, path: str) -> list[str]:
+    """Say where an answer does not have the document's keys and types."""
+    if given is None:
+        return []
+    if isinstance(expected, dict):
+        if all(name.isdigit() for name in expected):  # error codes: whichever there are, of one shape
+            expected = dict.fromkeys(given, next(iter(expected.values())))
+        missing = [f"{path}.{name} is missing" for name in expected if name not in given]
+        return missing + [
+            fault
+            for name, value in expected.items()
+            for fault in find_faults(value, given.get(name), f"{path}.{name}")
+        ]
+    if isinstance(expected, list):
+        return [fault for each in given for fault in find_faults(expected[0], each, f"{path}[]")]
+    kinds = (int, float) if isinstance(expected, int | float) else (type(expected),)
+    right = isinstance(given, kinds) and not isinstance(given, bool)
+    return [] if right else [f"{path} is {given!r}, not like {expected!r}"]
+
+
+def list_nulls(given: Any, path: str) -> list[str]:
+    if isinstance(given, dict):
+        return [null for name, value in given.items() for null in list_nulls(value, f"{path}.{name}")]
+    return [path] if given is None else []
+
+
+@pytest.mark.parametrize("has_traffic", [True, False], ids=["with traffic", "empty"])
+async def test_every_answer_has_the_documents_keys_and_types_and_a_reason_for_each_null(
+    engine: Engine, has_traffic: bool
+) -> None:
+    if has_traffic:
+        await happen_a_bit_of_all(engine, datetime.now(UTC) - timedelta(minutes=30))
+    for path, expected in DOCUMENT.items():
+        answer = await engine.get(path)
+        unknown = answer.get("unknown", {})
+        for name, block in expected.items():
+            assert find_faults(block, answer[name], name) == []
+            for null in list_nulls(answer[name], name):
+                assert any(f"{null}.".startswith(f"{named}.") for named in unknown), f"{null} has no reason"
+        assert all(isinstance(reason, str) and reason for reason in unknown.values())
+        assert answer["time_zone"] == "UTC"
+        assert answer["as_of"].endswith("Z")
+        since, until = (datetime.fromisoformat(answer["window"][end]) for end in ("since", "until"))
+        assert until - since == timedelta(hours=24)
+        assert answer["as_of"] >= answer["window"]["until"]
+
+
+async def test_what_other_parts_will_supply_is_null_with_a_reason(engine: Engine) -> None:
+    answer = await engine.get("/api/v1/monitoring/dashboard")
+    assert answer["unknown"]["system_health.redis_memory_usage_mb"] == "not configured"
+    assert answer["system_health"]["active_campaigns"] is None
+    kpis = {kpi["slug"]: kpi for kpi in answer["kpis"]}
+    assert list(kpis) == [
+        "active_campaigns",
+        "total_users",
+        "opt_in_rate",
+        "message_volume",
+        "delivery_rate",
+        "system_uptime",
+    ]
+    assert all(kpi["reason"] for kpi in kpis.values() if kpi["value"] is None)
+
+
+async def test_a_period_without_traffic_has_zero_counts_and_null_rates(engine: Engine) -> None:
+    await happen_a_bit_of_all(engine, NOON)
+    window = {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"}
+    delivery = await engine.get("/api/v1/analytics/delivery", **window)
+    summary = delivery["execution_summary"]
+    assert {name: value for name, value in summary.items() if value != 0} == {
+        "delivery_rate_percent": None,
+        "error_rate_percent": None,
+        "execution_duration_minutes": None,
+    }
+    assert set(delivery["performance_breakdown"].values()) == {0}
+    assert set(delivery["timing_analysis"]["delivery_time_percentiles"].values()) == {None}
+    errors = (await engine.get("/api/v1/analytics/errors", **window))["error_analysis"]
+    assert errors == {
+        "error_breakdown": {},
+        "top_error_countries": [],
+        "error_trends": {"last_24h": 0, "previous_24h": 0, "trend": "stable"},
+    }
+    volume = (await engine.get("/api/v1/analytics/inbound", **window))["inbound_analytics"]["volume_metrics"]
+    assert volume == {
+        "total_inbound_24h": 0,
+        "unique_senders": 0,
+        "messages_per_user_avg": None,
+        "peak_hour": None,
+        "peak_volume": 0,
+    }
+
+
+async def test_a_window_contains_its_beginning_and_not_its_end(engine: Engine) -> None:
+    microsecond = timedelta(microseconds=1)
+    since, until = NOON + timedelta(seconds=7.5), NOON + timedelta(minutes=47, seconds=11.25)
+    instants = [since - microsecond, since, until - microsecond, until]
+    for number, at in enumerate(instants):
+        await happen(
+            engine,
+            receipt(at, f"SM1{number}", "failed", ErrorCode=str(30001 + number)),
+            inbound(at, f"SM2{number}", "STOP", From=f"+1415555000{number}"),
+        )
+    window = {"since": since.isoformat(), "until": until.isoformat()}
+    delivery = await engine.get("/api/v1/analytics/delivery", **window)
+    assert delivery["performance_breakdown"]["FAILED"] == 2
+    analysis = (await engine.get("/api/v1/analytics/errors", **window))["error_analysis"]
+    assert set(analysis["error_breakdown"]) == {"30002", "30003"}
+    assert analysis["error_trends"]["previous_24h"] == 1
+    volume = (await engine.get("/api/v1/analytics/inbound", **window))["inbound_analytics"]["volume_metrics"]
+    assert volume["total_inbound_24h"] == 2
+    trends = (await engine.get("/api/v1/analytics/consent", **window))["consent_analytics"]["consent_trends"]
+    assert trends["stop_commands_24h"] == 2
+    assert trends["daily_opt_outs"]["today"] == 3
+
+
+async def test_filters_split_the_whole(engine: Engine) -> None:
+    await happen(
+        engine,
+        receipt(NOON, "SM1", "failed", To="whatsapp:+447776105348", ErrorCode="63016"),
+        receipt(NOON, "SM2", "failed", ErrorCode="30003"),
+        receipt(NOON, "SM3", "delivered"),
+    )
+    window = {"since": "2026-03-02T00:00:00Z", "until": "2026-03-03T00:00:00Z"}
+
+    async def count(**filters: str) -> tuple[int, int]:
+        delivery = await engine.get("/api/v1/analytics/delivery", **window, **filters)
+        errors = await engine.get("/api/v1/analytics/errors", **window, **filters)
+        assert errors["messages_failed"] == delivery["execution_summary"]["messages_failed"]
+        return delivery["execution_summary"]["total_recipients"], errors["messages_failed"]
+
+    assert await count() == (3, 2)
+    assert await count(channel="whatsapp") == await count(country="GB") == (1, 1)
+    assert await count(channel="sms") == await count(country="US") == (2, 1)
+    assert await count(channel="sms", country="GB") == await count(campaign_id=str(uuid4())) == (0, 0)
+
+
+async def test_hours_and_days_are_those_of_the_workspace(database_url: str, tmp_path: Path) -> None:
+    """In Kathmandu, 5:45 ahead, 18:10 UTC is 23:55, and 18:20 UTC is 00:05 of the next day."""
+    settings = make_settings(tmp_path, TIMEZONE="Asia/Kathmandu")
+    clock = SettableClock(NOON.replace(hour=23))
+    async with running_engine(database_url, settings, clock) as engine:
+        evening, night = NOON.replace(hour=18, minute=10), NOON.replace(hour=18, minute=20)
+        await happen(
+            engine,
+            inbound(evening, "SM1", "hello"),
+            inbound(night, "SM2", "hello"),
+            inbound(night + 30 * MINUTE, "SM3", "STOP"),
+            inbound(night + 60 * MINUTE, "SM4", "hello"),
+        )
+        answer = await engine.get("/api/v1/analytics/inbound")
+        assert answer["time_zone"] == "Asia/Kathmandu"
+        assert answer["by_day"] == {"2026-03-02": {"general": 1}, "2026-03-03": {"general": 2, "stop": 1}}
+        volume = answer["inbound_analytics"]["volume_metrics"]
+        assert (volume["peak_hour"], volume["peak_volume"]) == ("00:00-01:00", 2)
+        consent = (await engine.get("/api/v1/analytics/consent"))["consent_analytics"]
+        assert consent["consent_trends"]["daily_opt_outs"] == {
+            "today": 1,
+            "yesterday": 0,
+            "trend": "worsening",
+        }
+        local = {"since": "2026-03-03T00:00:00", "until": "2026-03-03T01:00:00"}
+        answer = await engine.get("/api/v1/analytics/inbound", **local)
+        assert answer["window"] == {"since": "2026-03-02T18:15:00Z", "until": "2026-03-02T19:15:00Z"}
+        assert answer["inbound_analytics"]["volume_metrics"]["total_inbound_24h"] == 2
+
+
+REFUSED = [
+    ({"period": "2d"}, "period"),
+    ({"period": ""}, "period"),
+    ({"since": "yesterday"}, "since"),
+    ({"until": "2026-13-01"}, "until"),
+    ({"since": "0001-01-01T00:00:00+12:00"}, "since"),
+    ({"until": "9999-12-31T23:59:59Z"}, "until"),
+    ({"since": "2026-03-02T00:00:00Z", "until": "2026-03-02T00:00:00Z"}, "since"),
+    ({"since": "2026-03-03T00:00:00Z", "until": "2026-03-02T00:00:00Z"}, "since"),
+    ({"since": "1971-01-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}, "since"),
+    ({"untill": "2026-03-02T00:00:00Z"}, "untill"),
+]
+REFUSED_FILTERS = [
+    ({"channel": "SMS"}, "channel"),
+    ({"channel": ""}, "channel"),
+    ({"country": "us"}, "country"),
+    ({"country": "USA"}, "country"),
+    ({"campaign_id": "1"}, "campaign_id"),
+]
+
+
+async def test_a_question_that_is_not_understood_is_refused_by_name(engine: Engine) -> None:
+    asked = [(path, *refused) for path in DOCUMENT for refused in REFUSED]
+    asked += [(path, *refused) for path in FILTERED for refused in REFUSED_FILTERS]
+    asked += [
+        (path, {"channel": "sms"}, "channel") for path in DOCUMENT if path not in FILTERED
+    ]  # a filter that would be ignored
+    asked += [("/api/v1/monitoring/events", {"limit": limit}, "limit") for limit in ("0", "501", "many")]
+    for path, parameters, field in asked:
+        answer = await engine.client.get(path, params=parameters)
+        assert answer.status_code == 422, (path, parameters, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["field"] == field, (path, parameters)
+
+
+async def test_without_a_key_there_is_no_answer(engine: Engine) -> None:
+    for path in (*DOCUMENT, "/api/v1/monitoring/events", "/api/v1/monitoring/events/stream"):
+        assert (await engine.anonymous.get(path)).status_code == 401, path
+    for path in ("/healthz", "/readyz"):
+        assert (await engine.anonymous.get(path)).status_code == 200, path
