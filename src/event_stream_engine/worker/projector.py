@@ -33,6 +33,9 @@ async def open_projector(url: str) -> Connection:
     try:
         # The working tables are sometimes empty and sometimes full: a plan kept from one is wrong for the other.
         await conn.execute("SET plan_cache_mode = force_custom_plan")
+        # State, figures and place are lost together in a crash or not at all, and then made again from the log, which
+        # is committed with fsync. Waiting for the disk here would buy nothing.
+        await conn.execute("SET synchronous_commit = off")
         await log.prepare_reader(conn)
         await projection.prepare_connection(conn)
     except BaseException:
