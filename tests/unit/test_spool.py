@@ -221,3 +221,16 @@ def test_a_disk_that_is_in_trouble_is_no_reason_to_set_a_good_file_aside(tmp_pat
     obstacle.rmdir()
     with closing(Spool(tmp_path, LIMIT)) as spool:
         assert numbers_of(spool.take(9)) == [0, 1, 2]
+
+
+def test_a_file_that_somebody_holds_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    with closing(Spool(tmp_path, LIMIT)) as spool:
+        spool.put(make_events(1))
+    with closing(sqlite3.connect(tmp_path / "spool-0.db", isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable, match="locked"):
+            Spool(tmp_path, LIMIT)
+    assert not list(tmp_path.glob("*damaged*"))
+    with closing(Spool(tmp_path, LIMIT)) as spool:
+        assert numbers_of(spool.take(9)) == [1]

@@ -95,7 +95,8 @@ class Intake:
     async def run(self) -> None:
         """Write, keep the connection, drain the spool and flush the counters, until cancelled."""
         try:
-            self._spooled_events = await self._in_thread(self._spool.count_events)
+            with suppress(Unavailable):  # a disk that does not answer yet keeps nobody from the database
+                self._spooled_events = await self._in_thread(self._spool.count_events)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_groups())
                 tasks.create_task(self._tend())

@@ -22,9 +22,17 @@ from event_stream_engine.stream.log import Event
 
 _logger = logging.getLogger(__name__)
 _MOST_OWNERS = 64
-# A full disk or a missing right damages nothing.
+# A full disk, a missing right or somebody who looks at the file damages nothing.
 _DISK_TROUBLES = frozenset(
-    (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+    (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+    )
 )
 _COLUMNS = "received_at, event_type, dedupe_key, payload, checksum"
 _INSERT = f"INSERT INTO spooled ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)"

@@ -1,6 +1,8 @@
 """The web process composed: every route, what it shares, and who may use it."""
 
 import asyncio
+import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -32,6 +34,7 @@ from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
 
+_logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
@@ -53,8 +56,10 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             resources = Resources(settings, pool, clock, feed)
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
+            taking_in = asyncio.create_task(intake.run())
+            taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
-                asyncio.create_task(intake.run()),
+                taking_in,
                 asyncio.create_task(feed.run()),
                 asyncio.create_task(
                     _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
@@ -95,6 +100,13 @@ def compose_routes() -> FastAPI:
         Mount("/static", StaticAssets(directory=STATIC_DIR)),
     ]
     return app
+
+
+def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
+    """A process that stores nothing must not keep the webhooks from its successor."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.critical("the intake has failed; this process ends", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
 
 
 async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:
