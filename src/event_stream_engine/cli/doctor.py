@@ -53,7 +53,8 @@ async def examine() -> None:
 
 
 def check_disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(settings.data_dir).free
+    there = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     text = f"{free / 1024**3:.1f} GB free at {settings.data_dir}"
     if free < LEAST_FREE_BYTES:
         return Finding("disk", "failed", text, "Free some space or move ESE_DATA_DIR.")

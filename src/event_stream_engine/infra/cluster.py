@@ -276,7 +276,8 @@ def _make_private(folder: Path, account: Account | None) -> None:
 async def _run(command: list[str], given: str = "") -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
-        stdin=subprocess.PIPE,
+        # No pipe without need: a program that is done before it is written to would be an error.
+        stdin=subprocess.PIPE if given else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd="/",
@@ -284,7 +285,7 @@ async def _run(command: list[str], given: str = "") -> str:
         start_new_session=True,
     )
     try:
-        output, _ = await process.communicate(given.encode())
+        output, _ = await process.communicate(given.encode() or None)
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
