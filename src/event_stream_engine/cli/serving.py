@@ -63,9 +63,13 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
     )
     # From the number alone Python finds out that it is TCP; uvicorn's own `fd` takes it for a Unix socket.
     sockets = None if fd is None else [socket.socket(fileno=fd)]
+    # uvicorn raises the signal once more when it is done; without a handler that would be the end, with the database
+    # left running.
+    _stop_on_signals()
     preparing = asyncio.create_task(prepare_chart_bundle())
     await uvicorn.Server(config).serve(sockets)
     preparing.cancel()
+    await asyncio.wait({preparing})
 
 
 @command

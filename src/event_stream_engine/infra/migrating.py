@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import AsyncConnection
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 _LOCK_KEY = 4_736_251  # any number, the same for every engine of a database
@@ -82,5 +83,7 @@ def _connected(url: str) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
+    except DBAPIError as error:  # a wrapper that callers, who know psycopg, would not recognise
+        raise error.orig or error from None
     finally:
         engine.dispose()

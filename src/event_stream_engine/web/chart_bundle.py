@@ -58,7 +58,12 @@ async def _make_in_child() -> bytes:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    output, faults = await child.communicate()
+    try:
+        output, faults = await child.communicate()
+    except asyncio.CancelledError:  # whoever ends this process leaves none behind
+        child.kill()
+        await child.wait()
+        raise
     if child.returncode != 0:
         last_line = faults.decode(errors="replace").strip().rpartition("\n")[2]
         raise Unavailable(
