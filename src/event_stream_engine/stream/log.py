@@ -127,6 +127,11 @@ async def has_events(conn: Connection) -> bool:
     return bool(await SQL.has_events.value(conn))
 
 
+async def try_hold_reader(conn: Connection, reader: str) -> bool:
+    """Become the only one that reads as this reader, for as long as the connection lasts."""
+    return bool(await SQL.try_hold_reader.value(conn, {"reader": reader}))
+
+
 async def begin_reading(conn: Connection, reader: str) -> None:
     """Put a reader at the beginning of the log."""
     await SQL.begin_reading.execute(conn, {"reader": reader})

@@ -57,6 +57,13 @@ SELECT ensure_event_partition(day) FROM unnest(%(days)s::date[]) AS day;
 -- note: a statement of its own before load_cursor: one snapshot for both could show a place the holder has just left
 SELECT pg_try_advisory_xact_lock(hashtext(%(reader)s)) AS is_mine;
 
+-- name: try_hold_reader :one
+-- for: being the only one that reads as this reader, over many transactions
+-- in: reader
+-- out: is_mine
+-- note: a lock of the session, gone with it; the second key keeps it apart from try_reader_lock
+SELECT pg_try_advisory_lock(hashtext(%(reader)s), 1) AS is_mine;
+
 -- name: load_cursor :one
 -- for: the reader's place in the log
 -- in: reader

@@ -14,6 +14,7 @@ from psycopg import sql
 from event_stream_engine.analytics import rollups
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.ingest import projection
+from event_stream_engine.kernel.errors import Conflict
 from event_stream_engine.stream import dead_letters, log
 from event_stream_engine.worker.projector import open_projector, run_halving
 
@@ -55,10 +56,12 @@ class Difference:
 async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None]) -> list[Difference]:
     """Project the log anew, compare, and with `repair` put the counted rows in place of the differing ones.
 
-    `on_progress` is told how many events have been recounted so far.
+    `on_progress` is told how many events have been recounted so far. Errors: Conflict when one is running already.
     """
     conn = await open_projector(url)
     async with conn:
+        if not await log.try_hold_reader(conn, READER):
+            raise Conflict("Another `ese rebuild` is running on this database. Wait for its end.")
         async with transaction(conn):
             await _make_tables(conn)
         await conn.execute("SET search_path = recount, public")
