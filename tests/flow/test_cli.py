@@ -75,9 +75,8 @@ def test_all_faults_of_the_settings_are_listed_at_once(home: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("command", ["serve", "up"])
-def test_without_a_token_an_engine_does_not_start(home: Path, command: str) -> None:
-    done = ese(home, command)
+def test_without_a_token_an_engine_does_not_start(home: Path) -> None:
+    done = ese(home, "up")
     assert done.returncode == 1
     assert "ESE_TWILIO_AUTH_TOKEN is not set" in done.stderr
 
@@ -169,15 +168,7 @@ def test_an_import_takes_the_good_lines_and_rejects_the_bad_with_number_and_reas
         assert conn.execute("SELECT count(*) FROM messages").fetchone() == (60,)
 
 
-def test_a_file_that_is_not_there_is_one_message(home: Path, database: str, tmp_path: Path) -> None:
-    done = ese(home, "import", "webhooks", str(tmp_path / "nothing.ndjson"))
-    assert done.returncode == 1
-    assert "nothing.ndjson cannot be read" in done.stderr
-
-
 def test_rebuild_finds_an_edited_figure_and_repairs_it(home: Path, database: str) -> None:
-    same = "No difference: every figure equals its recount from the log.\n"
-    assert ese(home, "rebuild", "--check").stdout == same
     with changed(database) as conn:
         conn.execute(
             "UPDATE message_rollups SET messages = messages + 1 WHERE ctid = (SELECT min(ctid) FROM message_rollups)"
@@ -189,7 +180,10 @@ def test_rebuild_finds_an_edited_figure_and_repairs_it(home: Path, database: str
         assert repaired.returncode == 0
         assert repaired.stdout.endswith("The counted rows are now in place.\n")
         again = ese(home, "rebuild", "--check")
-        assert (again.returncode, again.stdout) == (0, same)
+        assert (again.returncode, again.stdout) == (
+            0,
+            "No difference: every figure equals its recount from the log.\n",
+        )
 
 
 def test_replay_projects_a_dead_letter_once_its_cause_is_gone(
@@ -216,7 +210,6 @@ def test_replay_projects_a_dead_letter_once_its_cause_is_gone(
         assert conn.execute("SELECT status FROM messages WHERE provider_sid = 'SMbad'").fetchall() == [
             ("SENT",)
         ]
-    assert ese(home, "rebuild", "--check").returncode == 0
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(home: Path, database: str) -> None:
@@ -241,10 +234,9 @@ def test_doctor_works_before_anything_is_there(tmp_path: Path, free_port: int) -
     assert done.returncode == 1
     assert "Start it, or correct ESE_DATABASE_URL." in done.stdout
     assert "pass-word" not in done.stdout + done.stderr
-    for command in ("migrate", "replay"):
-        done = ese(tmp_path, command, **secrets)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "127.0.0.1" in done.stderr
+    done = ese(tmp_path, "replay", **secrets)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"127.0.0.1:{free_port}/x does not answer" in done.stderr
 
 
 @dataclass(slots=True)
