@@ -37,7 +37,12 @@ _logger = logging.getLogger(__name__)
 def make_demo_environment(settings: Settings) -> dict[str, str]:
     """Return the settings that make an engine a demo: the simulated account and its token."""
     token = load_or_make_secret(settings.data_dir / "demo-auth-token")
-    return {"ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID, "ESE_TWILIO_AUTH_TOKEN": token}
+    # The file, if the person has set one, would contradict the token.
+    return {
+        "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "ESE_TWILIO_AUTH_TOKEN": token,
+        "ESE_TWILIO_AUTH_TOKEN_FILE": "",
+    }
 
 
 async def make_demo_operator(url: str, settings: Settings) -> str:
