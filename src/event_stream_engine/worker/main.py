@@ -8,6 +8,8 @@ from uuid import uuid4
 
 import psycopg
 
+from event_stream_engine.access.sessions import delete_expired_sessions
+from event_stream_engine.access.throttle import delete_past_attempts
 from event_stream_engine.infra.database import connect
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
@@ -26,7 +28,7 @@ async def run_worker(url: str, clock: Clock, stopping: asyncio.Event) -> None:
 
 
 async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
-    """Give a sign of life, and make the log's coming partitions now and then."""
+    """Give a sign of life; now and then make the log's coming partitions and clear away what has run out."""
     now = clock.now()
     process = processes.Process(uuid4(), "worker", now, now, 0)
     upkeep_at = now
@@ -38,6 +40,8 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                     await processes.beat(conn, replace(process, beat_at=now))
                     if now >= upkeep_at:
                         await log.ensure_coming_partitions(conn, now.date())
+                        await delete_expired_sessions(conn, now)
+                        await delete_past_attempts(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)
