@@ -1,4 +1,4 @@
 """Who may enter: operators, API keys, sessions, roles.
 
-Owns tables `operators`, `api_keys`, `sessions`, `sign_in_attempts`. May import stream, infra and kernel.
+Owns tables `operators`, `api_keys`, `sessions`, `sign_in_attempts`. May import audit, stream, infra and kernel.
 """

@@ -32,6 +32,8 @@ class Settings:
     is_public_url_set: bool  # without it a webhook's own Host header tells which URL was signed
     twilio_account_sid: str | None
     twilio_auth_tokens: tuple[str, ...]
+    provider: str  # twilio, or the simulator at simulator_url
+    simulator_url: str
     secret_key: str
     timezone: ZoneInfo
     log_format: str
@@ -146,6 +148,18 @@ SETTINGS = (
         secret=True,
     ),
     Setting(
+        "ESE_PROVIDER",
+        _one_of("twilio", "simulator"),
+        "Who hands messages over: twilio, or the simulator, which speaks the same API and sends nothing.",
+        "twilio",
+    ),
+    Setting(
+        "ESE_SIMULATOR_URL",
+        _http_url,
+        "Where the simulator of `ese simulate` listens, with ESE_PROVIDER=simulator.",
+        "http://127.0.0.1:8001",
+    ),
+    Setting(
         "ESE_SECRET_KEY",
         _long_secret,
         "Key of the engine's own signatures. Without it one is made and kept in ESE_DATA_DIR.",
@@ -194,6 +208,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         is_public_url_set=bool(values["ESE_PUBLIC_URL"]),
         twilio_account_sid=values["ESE_TWILIO_ACCOUNT_SID"],
         twilio_auth_tokens=tuple(token for token in tokens if token),
+        provider=values["ESE_PROVIDER"],
+        simulator_url=values["ESE_SIMULATOR_URL"],
         secret_key=values["ESE_SECRET_KEY"] or load_or_make_secret(data_dir / "secret-key"),
         timezone=values["ESE_TIMEZONE"],
         log_format=values["ESE_LOG_FORMAT"],

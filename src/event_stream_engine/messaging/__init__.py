@@ -1,4 +1,5 @@
-"""Messages and the provider: statuses, error codes, webhooks, the simulator.
+"""Messages and the provider: statuses, error codes, webhooks, the SDK's client, the simulator.
 
-Owns tables `messages`, `inbound_events`, `intent_words`, `phone_regions`. May import stream, infra and kernel.
+Owns tables `messages`, `inbound_events`, `intent_words`, `phone_regions`, `phone_zones`. May import audit, stream,
+infra and kernel.
 """

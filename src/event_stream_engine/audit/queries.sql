@@ -1,0 +1,26 @@
+-- name: append_entries :exec
+-- for: what one actor did
+-- in: actor, request_id; at timestamptz[], action text[], subject text[], before text[] (JSON), after text[] (JSON) of equal length
+-- note: binary arrays (%%b), as in the event log: escaping JSON for a text array costs ten times as much
+INSERT INTO audit_log (at, actor, action, subject, before, after, request_id)
+SELECT at, %(actor)s, action, subject, before::jsonb, after::jsonb, %(request_id)s
+FROM unnest(%(at)b::timestamptz[], %(action)b::text[], %(subject)b::text[], %(before)b::text[], %(after)b::text[]) AS entry (at, action, subject, before, after);
+
+-- name: create_staged :exec
+-- for: entries that a slice finds by SQL, once for each connection
+-- note: a slice writes only its own tables; this one is everybody's, and the audit slice copies it
+CREATE TEMPORARY TABLE IF NOT EXISTS audit_staged (
+    at timestamptz, actor text, action text, subject text, before jsonb, after jsonb, request_id text
+) ON COMMIT DELETE ROWS;
+
+-- name: append_staged :exec
+-- for: the staged entries into the log
+-- out: row count
+-- note: in the order of staging, which is the order they were done in
+INSERT INTO audit_log (at, actor, action, subject, before, after, request_id)
+SELECT at, actor, action, subject, before, after, request_id FROM audit_staged;
+
+-- name: empty_staged :exec
+-- for: staging twice in one transaction
+-- note: TRUNCATE of a temporary table is cheaper than DELETE and leaves nothing to vacuum
+TRUNCATE audit_staged;
