@@ -23,6 +23,16 @@ async def prepare_connection(conn: Connection) -> None:
         await query.execute(conn)
 
 
+async def prepare_queueing(conn: Connection) -> None:
+    """Make the working table `new_messages`; once per connection."""
+    await SQL.create_new_messages.execute(conn)
+
+
+async def queue_messages(conn: Connection) -> int:
+    """Make the messages staged in `new_messages`, and return how many were not there yet."""
+    return await SQL.queue_messages.execute(conn)
+
+
 async def merge_receipts(conn: Connection) -> None:
     """Bring messages up to date with the receipts of the batch; unknown SIDs become external messages."""
     await SQL.merge_receipts.execute(conn)

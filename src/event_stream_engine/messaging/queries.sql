@@ -195,6 +195,36 @@ INSERT INTO phone_regions (calling_code, position, region, pattern) SELECT calli
 ON CONFLICT (calling_code, position) DO UPDATE SET region = excluded.region, pattern = excluded.pattern
 WHERE (phone_regions.region, phone_regions.pattern) IS DISTINCT FROM (excluded.region, excluded.pattern);
 
+-- name: refresh_phone_zones :exec
+-- for: libphonenumber's zones of number prefixes, of the version in use
+-- in: prefix text[], zones text[] (joined by |) of equal length
+-- index: phone_zones primary key
+-- note: see refresh_phone_regions; SQL has no arrays of arrays of different length, hence the bar
+WITH wanted AS (
+    SELECT prefix, string_to_array(zones, '|') AS zones FROM unnest(%(prefix)s::text[], %(zones)s::text[]) AS wanted (prefix, zones)
+), gone AS (
+    DELETE FROM phone_zones z WHERE NOT EXISTS (SELECT FROM wanted w WHERE w.prefix = z.prefix)
+)
+INSERT INTO phone_zones (prefix, zones) SELECT prefix, zones FROM wanted
+ON CONFLICT (prefix) DO UPDATE SET zones = excluded.zones WHERE phone_zones.zones <> excluded.zones;
+
+-- name: create_new_messages :exec
+-- for: messages about to be queued, once for each connection
+-- note: filled by SQL of the slice that queues them
+CREATE TEMPORARY TABLE IF NOT EXISTS new_messages (
+    id uuid, campaign_id uuid, recipient_phone text, channel text, sender text, country text, queued_at timestamptz, in_reply_to text
+) ON COMMIT DELETE ROWS;
+
+-- name: queue_messages :exec
+-- for: the staged messages as rows that have yet to be handed over
+-- in: rows of new_messages
+-- out: row count: those that were not there yet
+-- index: messages primary key
+-- note: the id follows from campaign and recipient, so that the key forbids a second message to a person
+INSERT INTO messages (id, campaign_id, recipient_phone, channel, sender, country, queued_at, in_reply_to)
+SELECT id, campaign_id, recipient_phone, channel, sender, country, queued_at, in_reply_to FROM new_messages
+ON CONFLICT (id) DO NOTHING;
+
 -- name: note_all_messages :exec
 -- for: recounting: every message as one +1 into message_changes
 -- note: after this the roll-ups are added from final rows, not from differences

@@ -1,4 +1,4 @@
-"""Which country a number belongs to, as the database knows it: libphonenumber's patterns in a table.
+"""Which country and which time zones a number belongs to, as the database knows it: libphonenumber's data in tables.
 
 The library takes 30 µs a number in Python; here the projection asks for it inside its one statement. A test holds the
 two to the same answer.
@@ -7,6 +7,7 @@ two to the same answer.
 from collections.abc import Iterator
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
+from phonenumbers.tzdata import TIMEZONE_DATA
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
@@ -18,7 +19,10 @@ _KINDS = (
 
 
 async def refresh_phone_regions(conn: Connection) -> None:
-    """Bring the table `phone_regions` to the library's present state."""
+    """Bring the tables `phone_regions` and `phone_zones` to the library's present state."""
+    await SQL.refresh_phone_zones.execute(
+        conn, {"prefix": list(TIMEZONE_DATA), "zones": ["|".join(zones) for zones in TIMEZONE_DATA.values()]}
+    )
     columns = list(zip(*_list_regions(), strict=True))
     names = ("calling_code", "position", "region", "pattern")
     await SQL.refresh_phone_regions.execute(conn, dict(zip(names, map(list, columns), strict=True)))

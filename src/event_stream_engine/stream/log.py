@@ -6,11 +6,12 @@ The batch that is read stays in the database, in the temporary table `log_batch`
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from psycopg.errors import CheckViolation
 
-from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.errors import Conflict
 
@@ -21,7 +22,7 @@ _NEWEST_XID = str(2**64 - 1)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One webhook as it is to be stored. `payload` is the form as JSON text."""
+    """One thing that happened, as it is to be stored. `payload` is JSON text, of a webhook its form."""
 
     received_at: datetime
     event_type: str
@@ -49,20 +50,33 @@ async def append_events(
     conn: Connection, events: Sequence[Event], *, source: UUID, counted_at: datetime, is_live: bool = True
 ) -> Appended:
     """Store the events that are new and count all of them, in one statement."""
-    parameters = {
-        "received_at": [event.received_at for event in events],
-        "event_type": [event.event_type for event in events],
-        "dedupe_key": [event.dedupe_key for event in events],
-        "payload": [event.payload for event in events],
-        "is_live": is_live,
-        "source": source,
-        "counted_at": counted_at,
-    }
+    parameters = _as_columns(events) | {"is_live": is_live, "source": source, "counted_at": counted_at}
     try:
         return await SQL.append_events.one(conn, Appended, parameters)
     except CheckViolation:  # a day without partition: an import, or a worker that was away for a week
         await ensure_partitions(conn, {event.received_at.date() for event in events})
         return await SQL.append_events.one(conn, Appended, parameters)
+
+
+async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
+    """Store events the engine makes itself; those that are there already are left alone."""
+    try:
+        async with transaction(
+            conn
+        ):  # a savepoint in the caller's transaction, which must outlive a missing day
+            await SQL.append_own_events.execute(conn, _as_columns(events))
+    except CheckViolation:
+        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        await SQL.append_own_events.execute(conn, _as_columns(events))
+
+
+def _as_columns(events: Sequence[Event]) -> dict[str, Any]:
+    return {
+        "received_at": [event.received_at for event in events],
+        "event_type": [event.event_type for event in events],
+        "dedupe_key": [event.dedupe_key for event in events],
+        "payload": [event.payload for event in events],
+    }
 
 
 async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:

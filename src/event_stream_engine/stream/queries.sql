@@ -33,6 +33,18 @@ WITH incoming AS (
 )
 SELECT sum(accepted)::bigint AS accepted, sum(offered - accepted)::bigint AS duplicate FROM counts;
 
+-- name: append_own_events :exec
+-- for: events the engine makes itself, in the transaction of what they tell
+-- in: received_at timestamptz[], event_type text[], dedupe_key uuid[], payload text[] (JSON) of equal length
+-- index: events primary key
+-- note: as append_events, but no webhook came, so the intake counts nothing
+INSERT INTO events (received_on, received_at, event_type, dedupe_key, is_live, payload)
+SELECT (received_at AT TIME ZONE 'UTC')::date, received_at, event_type, dedupe_key, true, payload::jsonb
+FROM unnest(%(received_at)b::timestamptz[], %(event_type)b::text[], %(dedupe_key)b::uuid[], %(payload)b::text[])
+    AS incoming (received_at, event_type, dedupe_key, payload)
+ORDER BY dedupe_key, received_at
+ON CONFLICT (received_on, dedupe_key) DO NOTHING;
+
 -- name: add_intake_counts :exec
 -- for: outcomes of requests that stored nothing: rejected, refused, spooled
 -- in: minute timestamptz[], event_type text[], outcome text[], events bigint[] of equal length; source (process id)
