@@ -147,6 +147,21 @@ async def test_the_use_of_a_key_is_written_at_most_once_a_minute(conn: Connectio
     assert written == [0, 0, 0, 60, 60, 60, 120]
 
 
+async def test_who_gets_in_is_in_the_audit_trail(conn: Connection) -> None:
+    operator_id = await add_ana(conn, Role.admin)
+    new = await credentials.add_api_key(conn, " grafana ", Role.viewer, NOW)
+    await credentials.revoke_api_key(conn, "grafana", NOW)
+    found = await conn.execute("SELECT actor, action, subject, after FROM audit_log ORDER BY id")
+    assert await found.fetchall() == [
+        ("engine:cli", "operator.added", f"operator:{operator_id}", {"role": "admin"}),
+        ("engine:cli", "key.added", f"key:{new.id}", {"name": "grafana", "role": "viewer"}),
+        ("engine:cli", "key.revoked", f"key:{new.id}", None),
+    ]
+    assert "ana" not in await value(
+        conn, "SELECT string_agg(audit_log::text, '') FROM audit_log WHERE action LIKE 'op%'"
+    )
+
+
 # -- sessions
 
 
@@ -187,7 +202,7 @@ async def test_a_change_of_role_holds_in_an_open_session(conn: Connection) -> No
 async def test_closing_ends_one_session_and_no_other(conn: Connection) -> None:
     operator_id = await add_ana(conn)
     laptop, phone = [await sessions.open_session(conn, operator_id, NOW) for _ in range(2)]
-    await sessions.close_session(conn, laptop)
+    await sessions.close_session(conn, laptop, NOW)
     assert await sessions.find_principal_by_session(conn, laptop, NOW) is None
     assert await sessions.find_principal_by_session(conn, phone, NOW) is not None
 

@@ -25,7 +25,7 @@ from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, NotFound, Unavailable
 from event_stream_engine.monitoring.feed import Feed
-from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
@@ -71,6 +71,11 @@ def build_app(resources: Resources) -> FastAPI:
     @app.delete("/api/v1/segments", dependencies=[Depends(require_role(Role.admin))])
     async def delete_segments() -> str:
         return "gone"
+
+    @app.get("/api/v1/me", dependencies=[Depends(require_role(Role.viewer))])
+    async def show_actor(request: Request) -> dict[str, str | None]:
+        actor = actor_of(request)
+        return {"name": actor.name, "request_id": actor.request_id}
 
     @app.get("/api/v1/errors/{kind}")
     @app.get("/errors/{kind}")
@@ -317,6 +322,41 @@ async def test_a_storm_of_sign_ins_holds_no_connection_while_it_hashes(door: Doo
     finally:
         passed.set()
     assert {guess.status_code for guess in await asyncio.gather(*storm)} == {403}
+
+
+# -- the audit trail
+
+
+async def list_audited(door: Door) -> list[tuple[str, str, str, object, str | None]]:
+    async with door.resources.pool.connection() as conn:
+        found = await conn.execute(
+            "SELECT actor, action, subject, after, request_id FROM audit_log ORDER BY id"
+        )
+        return await found.fetchall()
+
+
+async def test_an_actor_is_the_operator_or_the_key_with_the_request(door: Door) -> None:
+    headers = await door.add_key("grafana", Role.viewer) | {"X-Request-ID": "abc-1"}
+    ((_, _, key, _, _),) = await list_audited(door)
+    assert (await door.client.get("/api/v1/me", headers=headers)).json() == {
+        "name": key,
+        "request_id": "abc-1",
+    }
+    entered = await door.sign_in()
+    operator = (await door.client.get("/api/v1/me")).json()
+    assert operator["request_id"] not in (None, entered.headers["x-request-id"])
+    assert (await list_audited(door))[-1][0] == operator["name"]
+    assert operator["name"].startswith("operator:")
+
+
+async def test_signing_in_and_out_is_in_the_audit_trail(door: Door) -> None:
+    await door.sign_in(password="wrong horse battery")
+    entered = await door.sign_in()
+    left = await door.client.post("/sign-out", data={"csrf_token": await door.csrf_token()})
+    first, second = await list_audited(door)
+    assert first[0] == first[2] == second[0] == second[2]
+    assert (first[1], first[4]) == ("operator.signed_in", entered.headers["x-request-id"])
+    assert (second[1], second[4]) == ("operator.signed_out", left.headers["x-request-id"])
 
 
 # -- cookies

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 
 from event_stream_engine.access.roles import Principal, Role
+from event_stream_engine.audit.entries import COMMAND_LINE, Actor, Entry, record
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.errors import Conflict, Invalid, NotFound
@@ -106,7 +107,14 @@ async def verify_password(password_hash: str | None, password: str) -> bool:
 
 
 async def add_operator(
-    conn: Connection, email: str, *, name: str, password: str, role: Role, now: datetime
+    conn: Connection,
+    email: str,
+    *,
+    name: str,
+    password: str,
+    role: Role,
+    now: datetime,
+    actor: Actor = COMMAND_LINE,
 ) -> UUID:
     """Add a person who may sign in. Errors: Invalid naming the field; Conflict when the e-mail is taken."""
     email, operator_id = normalise_email(email), uuid4()
@@ -120,6 +128,8 @@ async def add_operator(
     }
     if not await _SQL.add_operator.execute(conn, values):
         raise Conflict(f"An operator with the e-mail {email} is there already.")
+    after = {"role": role.value}
+    await record(conn, actor, Entry(now, "operator.added", f"operator:{operator_id}", after=after))
     return operator_id
 
 
@@ -135,7 +145,9 @@ async def find_operator(conn: Connection, email: str) -> Operator | None:
     return Operator(Principal("operator", row.id, row.name, Role(row.role)), row.password_hash)
 
 
-async def add_api_key(conn: Connection, name: str, role: Role, now: datetime) -> NewApiKey:
+async def add_api_key(
+    conn: Connection, name: str, role: Role, now: datetime, actor: Actor = COMMAND_LINE
+) -> NewApiKey:
     """Add a key for a program. Errors: Invalid; Conflict when a key in use has this name."""
     prefix = f"ese_{secrets.token_hex(4)}"
     new = NewApiKey(uuid4(), f"{prefix}_{secrets.token_urlsafe(32)}")
@@ -149,6 +161,8 @@ async def add_api_key(conn: Connection, name: str, role: Role, now: datetime) ->
     }
     if not await _SQL.add_api_key.execute(conn, values):
         raise Conflict(f"A key named {name.strip()} is in use; take another name or revoke that one.")
+    after = {"name": values["name"], "role": role.value}
+    await record(conn, actor, Entry(now, "key.added", f"key:{new.id}", after=after))
     return new
 
 
@@ -165,10 +179,12 @@ async def find_principal_by_key(conn: Connection, key: str, now: datetime) -> Pr
     return Principal("api_key", row.id, row.name, Role(row.role))
 
 
-async def revoke_api_key(conn: Connection, name: str, now: datetime) -> None:
+async def revoke_api_key(conn: Connection, name: str, now: datetime, actor: Actor = COMMAND_LINE) -> None:
     """Shut out the key in use under this name. Errors: NotFound."""
-    if not await _SQL.revoke_api_key.execute(conn, {"name": name, "now": now}):
+    key_id = await _SQL.revoke_api_key.value(conn, {"name": name, "now": now})
+    if key_id is None:
         raise NotFound(f"No key in use is named {name}.")
+    await record(conn, actor, Entry(now, "key.revoked", f"key:{key_id}"))
 
 
 def hash_token(token: str) -> bytes:

@@ -45,14 +45,16 @@ UPDATE api_keys
 SET last_used_at = %(now)s
 WHERE id = %(id)s AND (last_used_at IS NULL OR last_used_at <= %(stale_at)s)
 
--- name: revoke_api_key :exec
+-- name: revoke_api_key :maybe
 -- for: shutting a program out at once
 -- in: name, now
+-- out: id
 -- index: api_keys_name
 -- note: the row stays, because what the key did is recorded under its id
 UPDATE api_keys
 SET revoked_at = %(now)s
 WHERE name = %(name)s AND revoked_at IS NULL
+RETURNING id
 
 -- name: open_session :exec
 -- for: a person who signed in
@@ -83,13 +85,15 @@ UPDATE sessions
 SET last_used_at = %(now)s, expires_at = %(expires_at)s
 WHERE token_hash = %(token_hash)s AND last_used_at <= %(stale_at)s
 
--- name: close_session :exec
+-- name: close_session :maybe
 -- for: signing out
 -- in: token_hash
+-- out: operator_id
 -- index: sessions_pkey
 -- note: deleted, not marked: a session that ended is of no use to anyone
 DELETE FROM sessions
 WHERE token_hash = %(token_hash)s
+RETURNING operator_id
 
 -- name: delete_expired_sessions :exec
 -- for: upkeep

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from event_stream_engine.access.credentials import TOUCH_EVERY, hash_token
 from event_stream_engine.access.roles import Principal, Role
+from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
@@ -26,11 +27,14 @@ class _SessionRow:
     last_used_at: datetime
 
 
-async def open_session(conn: Connection, operator_id: UUID, now: datetime) -> str:
+async def open_session(
+    conn: Connection, operator_id: UUID, now: datetime, request_id: str | None = None
+) -> str:
     """Begin a session and return its token."""
     token = secrets.token_urlsafe(32)
     values = {"token_hash": hash_token(token), "operator_id": operator_id, "now": now}
     await _SQL.open_session.execute(conn, values | {"expires_at": now + IDLE_LIMIT})
+    await _record(conn, "operator.signed_in", operator_id, now, request_id)
     return token
 
 
@@ -48,8 +52,18 @@ async def find_principal_by_session(conn: Connection, token: str, now: datetime)
     return Principal("operator", row.operator_id, row.name, Role(row.role))
 
 
-async def close_session(conn: Connection, token: str) -> None:
-    await _SQL.close_session.execute(conn, {"token_hash": hash_token(token)})
+async def close_session(conn: Connection, token: str, now: datetime, request_id: str | None = None) -> None:
+    """End a session, if it is there."""
+    operator_id = await _SQL.close_session.value(conn, {"token_hash": hash_token(token)})
+    if operator_id is not None:
+        await _record(conn, "operator.signed_out", operator_id, now, request_id)
+
+
+async def _record(
+    conn: Connection, action: str, operator_id: UUID, now: datetime, request_id: str | None
+) -> None:
+    name = f"operator:{operator_id}"
+    await record(conn, Actor(name, request_id), Entry(now, action, name))
 
 
 async def delete_expired_sessions(conn: Connection, now: datetime) -> int:

@@ -22,6 +22,9 @@ class Actor:
     request_id: str | None = None
 
 
+COMMAND_LINE = Actor("engine:cli")  # whoever may run commands has the database itself
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One thing done. `before` and `after` hold no number, no name and no words of a person: see `hash_person`."""

@@ -18,8 +18,10 @@ from event_stream_engine.access.sessions import (
     find_principal_by_session,
     is_csrf_token,
 )
+from event_stream_engine.audit.entries import Actor
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.errors import Denied, Unauthenticated
+from event_stream_engine.web.middleware import request_id_of
 from event_stream_engine.web.resources import resources_of
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -63,6 +65,13 @@ def require_role(needed: Role) -> Callable[[Principal], Principal]:
         return principal
 
     return check_role
+
+
+def actor_of(request: Request) -> Actor:
+    """Return who sends this request, which `authenticate` has let in, as the audit trail names them."""
+    principal: Principal = request.state.principal
+    kind = "key" if principal.kind == "api_key" else "operator"
+    return Actor(f"{kind}:{principal.id}", request_id_of(request))
 
 
 def require_own_origin(request: Request) -> None:

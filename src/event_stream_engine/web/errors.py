@@ -23,6 +23,7 @@ from event_stream_engine.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from event_stream_engine.web.middleware import request_id_of
 from event_stream_engine.web.render import render
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def answer_problem(
     Shape: type, title, status, detail, instance, request_id. `type` is about:blank: the status says it all.
     """
     title = HTTPStatus(status).phrase
-    request_id = _request_id(request)
+    request_id = request_id_of(request)
     if _wants_page(request):
         page = render(
             request, "error.html", status_code=status, title=title, detail=detail, request_id=request_id
@@ -81,11 +82,6 @@ def answer_problem(
         "request_id": request_id,
     }
     return ProblemResponse(problem | members, status_code=status, headers=headers)
-
-
-def _request_id(request: Request) -> str | None:
-    request_id: str | None = getattr(request.state, "request_id", None)
-    return request_id
 
 
 def _wants_page(request: Request) -> bool:
@@ -122,7 +118,7 @@ def _redirect_to_sign_in(request: Request) -> Response:
 
 
 async def _answer_database_error(request: Request, error: OperationalError) -> Response:
-    _LOG.warning("request %s: the database is away: %s", _request_id(request), type(error).__name__)
+    _LOG.warning("request %s: the database is away: %s", request_id_of(request), type(error).__name__)
     return await _answer_engine_error(
         request, Unavailable("The database does not answer right now. Try again in a moment.")
     )
@@ -157,7 +153,7 @@ async def _answer_http_exception(request: Request, error: HTTPException) -> Resp
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
     # The server logs the traceback; this line ties it to what the person sees.
-    _LOG.error("request %s failed: %s", _request_id(request), type(error).__name__)
+    _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
     return answer_problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -34,6 +35,11 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def protect(app: ASGIApp, public_url: str) -> ASGIApp:
     """Wrap the finished application, so that also its last resort, the answer 500, carries the headers."""
     return RequestId(SecurityHeaders(app, secure=urlsplit(public_url).scheme == "https"))
+
+
+def request_id_of(request: Request) -> str | None:
+    found: str | None = getattr(request.state, "request_id", None)
+    return found
 
 
 class RequestId:

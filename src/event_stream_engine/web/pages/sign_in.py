@@ -20,6 +20,7 @@ from event_stream_engine.web.auth import (
     require_own_origin,
     set_session_cookie,
 )
+from event_stream_engine.web.middleware import request_id_of
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
 
@@ -65,8 +66,8 @@ async def sign_in(
     async with resources.pool.connection() as conn, transaction(conn):
         await forgive_attempts(conn, email, address)
         if earlier := find_session_token(request):
-            await close_session(conn, earlier)
-        token = await open_session(conn, operator.principal.id, now)
+            await close_session(conn, earlier, now, request_id_of(request))
+        token = await open_session(conn, operator.principal.id, now, request_id_of(request))
     redirect = RedirectResponse(page, HTTPStatus.SEE_OTHER)
     set_session_cookie(redirect, resources.settings, token)
     return redirect
@@ -76,8 +77,8 @@ async def sign_in(
 async def sign_out(request: Request) -> Response:
     resources = resources_of(request)
     if token := find_session_token(request):
-        async with resources.pool.connection() as conn:
-            await close_session(conn, token)
+        async with resources.pool.connection() as conn, transaction(conn):
+            await close_session(conn, token, resources.clock.now(), request_id_of(request))
     answer = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     delete_session_cookie(answer, resources.settings)
     return answer
