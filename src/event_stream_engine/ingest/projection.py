@@ -7,6 +7,7 @@ the number of events. Changes are left in temporary tables for `analytics/rollup
 from dataclasses import dataclass
 
 from event_stream_engine.audience import consent
+from event_stream_engine.campaigns import replies
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.clock import Clock
@@ -30,6 +31,7 @@ async def prepare_connection(conn: Connection) -> None:
     await SQL.create_faults.execute(conn)
     await deliveries.prepare_connection(conn)
     await deliveries.prepare_queueing(conn)
+    await replies.prepare_connection(conn)
     await consent.prepare_connection(conn)
 
 
@@ -51,6 +53,8 @@ async def apply_batch(conn: Connection, live: Live | None) -> None:
     if has_inbound:
         await consent.record_words(conn, live.secret_key if live else None)
     await deliveries.classify_inbound(conn)
+    if has_inbound and live:
+        await replies.queue_replies(conn, live.clock.now())
 
 
 async def take_back_waiting(conn: Connection, place: Place) -> None:
