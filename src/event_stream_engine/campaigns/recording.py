@@ -126,9 +126,9 @@ def _conclude(answer: Answer, now: datetime, chance: Random) -> tuple[Finish, Ev
             ), None
         case Unknown():
             decision = finish("unknown")
-            return Finish(
-                message_id, answer.claim_id, decision, unsure_since=answer.at
-            ), outcomes.unsure(message_id, answer.at)
+            return Finish(message_id, answer.claim_id, decision, unsure_since=answer.at), outcomes.unsure(
+                message_id, answer.at
+            )
 
 
 def _finish_decision(answer: Answer, word: str, now: datetime, detail: dict[str, Any]) -> str:
