@@ -1,15 +1,13 @@
 """The sender on a real database, against a provider whose calls the test sees."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from event_stream_engine.campaigns import campaigns
-from event_stream_engine.infra.database import connect, transaction
-from event_stream_engine.kernel.clock import SettableClock, SystemClock
-from event_stream_engine.worker.sender import open_sender, run_sender
+from event_stream_engine.infra.database import connect
+from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.worker.sender import run_sender
 from tests.engine import make_settings
-from tests.sending import OPERATOR, WatchedProvider, add_campaign, add_people, count, fill_outbox
+from tests.sending import WatchedProvider, add_campaign, add_people, count, fill_outbox
 
 
 async def send_all(url: str, folder: Path, provider: WatchedProvider, clock: SystemClock) -> None:

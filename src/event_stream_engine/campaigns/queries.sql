@@ -438,10 +438,10 @@ FROM free f LEFT JOIN again a USING (message_id);
 -- name: list_silent :many
 -- for: accepted messages of ours without an end, at the ages they are asked for
 -- in: since, until timestamptz[] (when they were accepted, one pair for each age); after_at, after_id (place), most
--- out: message_id, provider_sid, status, cohort_at
+-- out: message_id, provider_sid, sender, status, cohort_at
 -- index: messages (cohort_at)
 -- note: each is asked for once at each age, because the pairs of one run begin where those of the last ended
-SELECT m.id AS message_id, m.provider_sid, m.status, m.cohort_at
+SELECT m.id AS message_id, m.provider_sid, m.sender, m.status, m.cohort_at
 FROM unnest(%(since)s::timestamptz[], %(until)s::timestamptz[]) AS age (since, until)
 JOIN messages m ON m.cohort_at > age.since AND m.cohort_at <= age.until
 WHERE m.queued_at IS NOT NULL AND m.provider_sid IS NOT NULL AND m.status IN ('ACCEPTED', 'SCHEDULED', 'QUEUED', 'SENDING', 'SENT')

@@ -17,6 +17,7 @@ from event_stream_engine.campaigns.claiming import ACTOR
 from event_stream_engine.campaigns.recording import MOST_ATTEMPTS
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.phone import split_channel
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.messaging.provider import ProviderMessage
 from event_stream_engine.stream.log import append_own_events
@@ -47,6 +48,16 @@ class Unsure:
     provider_sid: str | None
     is_template: bool
 
+    @property
+    def address(self) -> str:
+        """The recipient as the provider lists it."""
+        return self.recipient_phone if self.channel == "sms" else f"{self.channel}:{self.recipient_phone}"
+
+    @property
+    def earliest(self) -> datetime:
+        """The earliest moment, by the provider's clock, it may have got the message."""
+        return self.handed_at - SLACK
+
 
 @dataclass(frozen=True, slots=True)
 class Silent:
@@ -54,6 +65,7 @@ class Silent:
 
     message_id: UUID
     provider_sid: str
+    sender: str
     status: str
     cohort_at: datetime
 
@@ -109,18 +121,20 @@ class _Sid:
 
 def find_match(unsure: Unsure, listed: Sequence[ProviderMessage], taken: set[str]) -> ProviderMessage | None:
     """Return the provider's message that is this one: same person, sender and words, made when it was handed over."""
+    is_service = unsure.sender.startswith("MG")
     candidates = [
         one
         for one in listed
         if one.sid not in taken
-        and one.to == unsure.recipient_phone
-        and unsure.sender in (one.sender, one.messaging_service_sid)
+        and split_channel(one.recipient) == (unsure.channel, unsure.recipient_phone)
+        # A messaging service chooses the number itself, and may not have chosen yet.
+        and (is_service or (one.sender and split_channel(one.sender)[1] == unsure.sender))
         and (unsure.is_template or one.body == unsure.body)
         and one.created_at is not None
-        and unsure.handed_at - SLACK <= one.created_at <= unsure.unsure_since + SLACK
+        and unsure.earliest <= one.created_at <= unsure.unsure_since + SLACK
     ]
     # The oldest: what came later is of a later call.
-    return min(candidates, key=lambda one: (one.created_at, one.sid), default=None)
+    return min(candidates, key=lambda one: (one.created_at or unsure.handed_at, one.sid), default=None)
 
 
 async def settle_found(conn: Connection, unsure: Unsure, sid: str, status: str, now: datetime) -> bool:

@@ -15,12 +15,12 @@ from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.messaging.provider import open_provider
+from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
-from event_stream_engine.worker.sender import CALLS, run_sender
+from event_stream_engine.worker.sender import run_sender
 
 UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         # Without credentials there is nobody to hand messages to; everything else goes on.
         provider = None
         if settings.twilio_account_sid and settings.twilio_auth_tokens:
-            provider = await resources.enter_async_context(open_provider(settings, CALLS))
+            provider = await resources.enter_async_context(open_provider(settings))
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
         if provider is not None:
             tasks.create_task(run_sender(settings, url, clock, stopping, provider))

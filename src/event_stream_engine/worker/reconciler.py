@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from event_stream_engine.campaigns import reconciliation
 from event_stream_engine.campaigns.reconciliation import Counts, Silent, Unsure
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.ingest.callbacks import MESSAGE_ID, RECEIPT, make_event
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.kernel.errors import Unavailable
+from event_stream_engine.kernel.errors import NotFound, Unavailable
 from event_stream_engine.messaging.provider import ProviderMessage
 from event_stream_engine.stream.log import Event, append_own_events
 
@@ -21,11 +22,9 @@ Found = TypeVar("Found")
 
 
 class Provider(Protocol):
-    async def fetch_message(self, sid: str) -> ProviderMessage | None: ...
+    async def load_message(self, sid: str) -> ProviderMessage: ...
 
-    async def list_messages(
-        self, channel: str, recipient_phone: str, since: datetime
-    ) -> list[ProviderMessage]: ...
+    async def list_messages(self, recipient: str, sent_on: date) -> list[ProviderMessage]: ...
 
 
 async def reconcile(
@@ -61,9 +60,8 @@ async def _settle_unsure(
         async def ask(row: Unsure) -> list[ProviderMessage]:
             if row.provider_sid is not None:
                 return []  # its own callback has told
-            return await provider.list_messages(
-                row.channel, row.recipient_phone, row.handed_at - reconciliation.SLACK
-            )
+            days = {at.astimezone(UTC).date() for at in (row.earliest, row.unsure_since, clock.now())}
+            return [one for day in sorted(days) for one in await provider.list_messages(row.address, day)]
 
         asked_at = clock.now()
         listed = await _ask_all(rows, ask)
@@ -82,7 +80,7 @@ async def _settle_unsure(
                         found += 1
                         if match.status not in reconciliation.EARLY:
                             await append_own_events(
-                                conn, [_make_receipt(match, row.message_id, row.handed_at, now)]
+                                conn, [_make_receipt(match, row.message_id, row.sender, row.handed_at, now)]
                             )
                 elif asked_at - row.unsure_since >= grace:
                     requeued += await reconciliation.settle_absent(conn, row, now)
@@ -103,12 +101,15 @@ async def _close_silent(
         place = rows[-1].cohort_at, rows[-1].message_id
 
         async def ask(row: Silent) -> ProviderMessage | None:
-            return await provider.fetch_message(row.provider_sid)
+            try:
+                return await provider.load_message(row.provider_sid)
+            except NotFound:
+                return None
 
         told = await _ask_all(rows, ask)
         now = clock.now()
         events = [
-            _make_receipt(message, row.message_id, row.cohort_at, now)
+            _make_receipt(message, row.message_id, row.sender, row.cohort_at, now)
             for row, message in zip(rows, told, strict=True)
             if message is not None
             and message.status not in reconciliation.EARLY
@@ -131,7 +132,18 @@ async def _ask_all(rows: Sequence[Item], ask: Callable[[Item], Awaitable[Found]]
     return await asyncio.gather(*(ask_in_turn(row) for row in rows))
 
 
-def _make_receipt(message: ProviderMessage, message_id: object, earliest: datetime, now: datetime) -> Event:
+def _make_receipt(
+    message: ProviderMessage, message_id: UUID, sender: str, earliest: datetime, now: datetime
+) -> Event:
     """Make what the lost callback would have been, at the time the provider says it came about."""
+    form = {
+        "MessageSid": message.sid,
+        "MessageStatus": message.status,
+        "To": message.recipient,
+        "From": message.sender or sender,
+        MESSAGE_ID: str(message_id),
+    }
+    if message.error_code:
+        form["ErrorCode"] = str(message.error_code)
     at = min(max(message.updated_at or now, earliest), now)
-    return make_event(RECEIPT, {**message.form, MESSAGE_ID: str(message_id)}, at, None)
+    return make_event(RECEIPT, form, at, None)

@@ -22,11 +22,11 @@ from event_stream_engine.campaigns import outbox, pacing
 from event_stream_engine.campaigns.claiming import Batch, claim_messages, claim_replies, load_order
 from event_stream_engine.campaigns.compliance import Order, Verdict
 from event_stream_engine.campaigns.outbox import REPLIES, Ready
-from event_stream_engine.campaigns.recording import Answer, Outcome, find_opted_out, record_answers
+from event_stream_engine.campaigns.recording import Answer, find_opted_out, record_answers
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.messaging.provider import Accepted, OutgoingMessage, Postponed, Unknown
+from event_stream_engine.messaging.provider import Accepted, Outcome, OutgoingMessage, Postponed, Unknown
 from event_stream_engine.worker.projector import pause
 
 CALLS = 128  # at a time
@@ -96,8 +96,8 @@ class Sender:
 
     async def run(self, stopping: asyncio.Event, unrecorded: list[Answer]) -> None:
         """Claim, call and record until told to stop. `unrecorded`: answers still to be written, before and after."""
-        for answer in unrecorded:
-            self.answers.put_nowait(answer)
+        for left in unrecorded:
+            self.answers.put_nowait(left)
         unrecorded.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
