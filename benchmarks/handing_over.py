@@ -26,7 +26,11 @@ from event_stream_engine.messaging.simulated_behaviour import Behaviour
 from event_stream_engine.messaging.simulator import build_simulator, serve_simulator
 from event_stream_engine.messaging.twilio import open_provider
 
-ACCOUNT, TOKEN, SENDER = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e", "2b7e151628aed2a6abf7158809cf4f3c", "+14155238886"
+ACCOUNT, TOKEN, SENDER = (
+    "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e",
+    "2b7e151628aed2a6abf7158809cf4f3c",
+    "+14155238886",
+)
 AT_A_TIME = 64
 
 
