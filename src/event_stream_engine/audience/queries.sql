@@ -404,6 +404,13 @@ UPDATE consent_ledger
 SET phone_e164 = %(pseudonym)s, evidence = CASE WHEN message_sid IS NULL THEN '' ELSE action END
 WHERE phone_e164 = %(phone)s;
 
+-- name: disguise_evidence :exec
+-- for: others' words about consent that name somebody erased
+-- in: sids text[]; digits, pseudonym_digits
+-- index: consent_ledger (message_sid)
+-- note: rare: the provider took a longer text for a STOP
+UPDATE consent_ledger SET evidence = replace(evidence, %(digits)s, %(pseudonym_digits)s) WHERE message_sid = ANY (%(sids)s::text[]);
+
 -- name: delete_rejects_of :exec
 -- for: rejected rows of imports that hold the number of somebody erased
 -- in: digits: the number's last ones, without what differs between notations
