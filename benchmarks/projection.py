@@ -24,7 +24,8 @@ from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.queries import Query
 from event_stream_engine.ingest.callbacks import KIND_BY_PATH, make_event
-from event_stream_engine.kernel.clock import parse_instant
+from event_stream_engine.ingest.projection import Live
+from event_stream_engine.kernel.clock import SystemClock, parse_instant
 from event_stream_engine.messaging.simulated_behaviour import Behaviour
 from event_stream_engine.messaging.simulated_traffic import make_history
 from event_stream_engine.stream.log import append_events
@@ -66,10 +67,11 @@ async def measure(url: str) -> tuple[list[tuple[int, float]], dict[str, float]]:
 
     Query.execute = timed
     batches = []
+    live = Live("a key", SystemClock())
     async with await open_projector(url) as conn:
         while True:
             began = time.perf_counter()
-            count = await run_once(conn)
+            count = await run_once(conn, live)
             if not count:
                 return batches, by_query
             batches.append((count, time.perf_counter() - began))

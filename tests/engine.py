@@ -14,7 +14,8 @@ from event_stream_engine.access.credentials import add_api_key
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.settings import Settings, load_settings
-from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.ingest.projection import Live
+from event_stream_engine.kernel.clock import Clock, SystemClock
 from event_stream_engine.messaging.webhooks import sign_request
 from event_stream_engine.web.app import build_app
 from event_stream_engine.worker.projector import open_projector, run_once
@@ -22,6 +23,7 @@ from event_stream_engine.worker.projector import open_projector, run_once
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
 BASE = "http://engine.test"
+LIVE = Live("a secret key of tests, 32 letters and more", SystemClock())
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ async def project_all(url: str, most: int = 5000) -> int:
     waiting = "SELECT e.id FROM events e JOIN log_cursors c ON c.reader = 'projector' AND (e.xid, e.id) > (c.xid, c.id) LIMIT 1"
     async with asyncio.timeout(30), await open_projector(url) as conn:
         while await (await conn.execute(waiting)).fetchone():
-            count = await run_once(conn, most)
+            count = await run_once(conn, LIVE, most)
             total += count
             if count == 0:
                 await asyncio.sleep(0.01)

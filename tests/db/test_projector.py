@@ -23,6 +23,7 @@ from event_stream_engine.worker.projector import (
     run_projector,
 )
 from event_stream_engine.worker.recount import Difference, recount
+from tests.engine import LIVE
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REFUSED = "+41790000050"
@@ -77,7 +78,7 @@ async def find_differences(url: str) -> list[Difference]:
 async def project_all(conn: Connection, most: int) -> int:
     total = 0
     while await log.has_waiting(conn):
-        total += await run_once(conn, most)
+        total += await run_once(conn, LIVE, most)
         await asyncio.sleep(0)
     return total
 
@@ -114,7 +115,7 @@ async def test_a_projector_killed_in_its_batch_leaves_nothing_and_the_next_goes_
     await append(database_url, *(make_receipt(number) for number in range(50)))
     stopping = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_projector(database_url, stopping))
+        tasks.create_task(run_projector(database_url, LIVE, stopping))
         async with blocked_projector(database_url) as (holder, first_pid):
             await holder.execute("SELECT pg_terminate_backend(%s, 5000)", (first_pid,))
             assert await read_one(
@@ -138,19 +139,19 @@ async def test_an_event_the_database_refuses_dies_alone_and_lives_when_the_cause
     await append(database_url, *(make_receipt(number) for number in range(100)))
     async with await open_projector(database_url) as conn:
         await conn.execute(refuse)  # type: ignore[arg-type]
-        assert await run_once(conn) == 100
-        assert await run_once(conn) == 0
+        assert await run_once(conn, LIVE) == 100
+        assert await run_once(conn, LIVE) == 0
         assert await read_one(database_url, "SELECT count(*) FROM messages") == (99,)
         died, said = await read_one(database_url, "SELECT event_type, reason FROM dead_letters")
         assert (died, said.partition(":")[0]) == ("receipt.received", reason)
         assert REFUSED not in said
 
-        tried, left = await replay_dead_letters(database_url)
+        tried, left = await replay_dead_letters(database_url, LIVE)
         assert (tried, [letter.attempts for letter in left]) == (1, [2])
 
         await conn.execute(allow)  # type: ignore[arg-type]
-        assert await replay_dead_letters(database_url) == (1, [])
-        assert await replay_dead_letters(database_url) == (0, [])
+        assert await replay_dead_letters(database_url, LIVE) == (1, [])
+        assert await replay_dead_letters(database_url, LIVE) == (0, [])
     assert await read_one(database_url, "SELECT count(*) FROM messages") == (100,)
     assert await find_differences(database_url) == []
 
@@ -160,10 +161,10 @@ async def test_a_replay_brings_back_the_innocent_beside_one_that_is_still_refuse
     await append(database_url, *(make_receipt(number) for number in range(40, 60)))
     async with await open_projector(database_url) as conn:
         await conn.execute("ALTER TABLE messages ADD CONSTRAINT refuse_all CHECK (false)")
-        assert await run_once(conn) == 20
+        assert await run_once(conn, LIVE) == 20
         await conn.execute("ALTER TABLE messages DROP CONSTRAINT refuse_all")
         await conn.execute(refuse)  # type: ignore[arg-type]
-    tried, left = await replay_dead_letters(database_url)
+    tried, left = await replay_dead_letters(database_url, LIVE)
     assert (tried, len(left)) == (20, 1)
     assert await read_one(database_url, "SELECT count(*) FROM messages") == (19,)
     assert await find_differences(database_url) == [], "a recount meets the same refusal"
@@ -173,7 +174,7 @@ async def test_a_channel_too_long_for_a_key_of_the_roll_ups_becomes_a_dead_lette
     words = "".join(random.Random(1).choices(string.ascii_lowercase, k=30_000))  # not to be compressed away
     await append(database_url, make_receipt(1), make_receipt(2, To=f"{words}:+41790000002"), make_receipt(3))
     async with await open_projector(database_url) as conn:
-        assert await run_once(conn) == 3
+        assert await run_once(conn, LIVE) == 3
     assert await read_one(database_url, "SELECT reason FROM dead_letters") == (
         "To is no phone number in E.164",
     )
@@ -212,7 +213,7 @@ async def test_a_failure_that_may_pass_buries_nothing(database_url: str) -> None
     async with await open_projector(database_url) as conn:
         await conn.execute("ALTER TABLE message_rollups RENAME TO away")
         with pytest.raises(psycopg.errors.UndefinedTable):
-            await run_once(conn)
+            await run_once(conn, LIVE)
         await conn.execute("ALTER TABLE away RENAME TO message_rollups")
-        assert await run_once(conn) == 1
+        assert await run_once(conn, LIVE) == 1
     assert await read_one(database_url, "SELECT count(*) FROM dead_letters") == (0,)

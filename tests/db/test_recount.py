@@ -11,6 +11,7 @@ from event_stream_engine.kernel.errors import Conflict
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import open_projector, run_once
 from event_stream_engine.worker.recount import READER, Difference, recount
+from tests.engine import LIVE
 
 AT = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 EDITS = {
@@ -18,7 +19,7 @@ EDITS = {
     "delivery_time_rollups": "UPDATE delivery_time_rollups SET fastest = 1 WHERE grain = 'quarter'",
     "inbound_rollups": "DELETE FROM inbound_rollups WHERE grain = 'minute'",
     "user_rollups": "UPDATE user_rollups SET users = 7",
-    "messages": "UPDATE messages SET status = 'FAILED'",
+    "messages": "UPDATE messages SET delivered_at = NULL",
     "users": "DELETE FROM users",
 }
 
@@ -33,7 +34,7 @@ async def fill(url: str) -> None:
     async with await connect(url, "test") as conn, await open_projector(url) as projector:
         await log.append_events(conn, events, source=uuid4(), counted_at=AT)
         while await log.has_waiting(conn):
-            await run_once(projector)
+            await run_once(projector, LIVE)
 
 
 async def count(url: str, *, repair: bool) -> list[Difference]:

@@ -2,15 +2,17 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 from event_stream_engine.infra.database import connect
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.worker.main import run_worker
+from tests.engine import make_settings
 
 
 async def test_sessions_and_attempts_that_ran_out_are_cleared_away(
-    database_url: str, clock: SettableClock
+    database_url: str, clock: SettableClock, tmp_path: Path
 ) -> None:
     now, operator = clock.now(), uuid4()
     async with await connect(database_url, "test") as conn:
@@ -28,7 +30,7 @@ async def test_sessions_and_attempts_that_ran_out_are_cleared_away(
                 (bytes([number]) * 32, ends),
             )
         stopping = asyncio.Event()
-        working = asyncio.create_task(run_worker(database_url, clock, stopping))
+        working = asyncio.create_task(run_worker(make_settings(tmp_path), database_url, clock, stopping))
         left = "SELECT (SELECT array_agg(token_hash) FROM sessions), (SELECT array_agg(subject) FROM sign_in_attempts)"
         async with asyncio.timeout(20):
             while (found := await (await conn.execute(left)).fetchone()) != ([b"\1" * 32], [b"\1" * 32]):

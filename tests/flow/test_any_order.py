@@ -20,7 +20,7 @@ from event_stream_engine.kernel.clock import SystemClock, format_instant
 from event_stream_engine.stream.log import append_events
 from event_stream_engine.worker.projector import open_projector, run_once
 from event_stream_engine.worker.recount import recount
-from tests.engine import Engine, make_settings, project_all, running_engine
+from tests.engine import LIVE, Engine, make_settings, project_all, running_engine
 from tests.flow.reference import Figures, Inbound, Receipt, count_figures
 
 BEGIN = datetime(2026, 3, 1, 22, tzinfo=UTC)
@@ -134,7 +134,7 @@ async def deliver(workbench: Workbench, webhooks: list[Any], groups: list[int]) 
         group, webhooks = webhooks[:size], webhooks[size:]
         if group:
             await append(workbench.conn, group)
-            await run_once(workbench.projector, size)
+            await run_once(workbench.projector, LIVE, size)
     await project_all(workbench.engine.url, 5)
 
 

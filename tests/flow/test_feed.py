@@ -26,7 +26,7 @@ from event_stream_engine.monitoring.feed import Feed, FeedEvent, FeedPlace
 from event_stream_engine.stream.log import append_events
 from event_stream_engine.web.app import build_app
 from event_stream_engine.worker.projector import run_projector
-from tests.engine import ACCOUNT_SID, TOKEN, Engine, make_settings, project_all
+from tests.engine import ACCOUNT_SID, LIVE, TOKEN, Engine, make_settings, project_all
 
 BEGINNING = FeedPlace("0", 0)
 _numbers = itertools.count(1)
@@ -293,7 +293,7 @@ async def test_a_viewer_that_reconnects_under_traffic_sees_each_event_once_in_or
             assert taken.status_code == 204
 
     async with serving(database_url, tmp_path, free_port) as client, asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_projector(database_url, stopping))
+        tasks.create_task(run_projector(database_url, LIVE, stopping))
         tasks.create_task(send_all(client))
         seen: list[tuple[str, dict[str, Any]]] = []
         async with asyncio.timeout(30):

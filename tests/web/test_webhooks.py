@@ -332,3 +332,23 @@ async def test_an_event_is_stored_although_its_sender_left_while_it_waited(engin
     outcomes = await count_outcomes(engine, 2)
     assert outcomes == {"accepted": 2}
     assert [payload["MessageSid"][-1] for _, payload in await list_events(engine)] == ["1", "2"]
+
+
+async def test_message_id_in_the_callbacks_address_is_stored_and_one_in_the_form_is_not(
+    engine: Engine,
+) -> None:
+    message_id = "01900000-0000-8000-a000-00000000cafe"
+    receipt = {
+        "AccountSid": ACCOUNT_SID,
+        "MessageSid": "SM1",
+        "MessageStatus": "sent",
+        "To": "+14155551234",
+        "EseMessageId": "forged",
+    }
+    answer = await engine.post_webhook(f"/webhooks/status?message={message_id}", receipt)
+    assert answer.status_code == 204
+    other = receipt | {"MessageSid": "SM2"}
+    assert (await engine.post_webhook("/webhooks/status?message=nonsense", other)).status_code == 204
+    await count_outcomes(engine, 2)
+    stored = {payload["MessageSid"]: payload.get("EseMessageId") for _, payload in await list_events(engine)}
+    assert stored == {"SM1": message_id, "SM2": None}

@@ -2,15 +2,29 @@
 -- for: messages by cohort and present status, kept by differences
 -- in: rows of message_changes
 -- index: message_rollups primary key
--- note: what cancels out inside the batch is not written at all
+-- note: what cancels out inside the batch is not written at all; what has not reached the provider has no cohort yet
 INSERT INTO message_rollups AS r (grain, bucket, campaign_id, channel, country, status, error_code, messages, sent, conflicts)
 SELECT grain, bucket_of(grain, cohort_at), campaign_id, channel, country, status, error_code,
        sum(sign), sum(sign * is_sent::int), sum(sign * is_conflict::int)
 FROM message_changes, (VALUES ('minute'), ('quarter')) AS grains (grain)
+WHERE cohort_at IS NOT NULL
 GROUP BY 1, 2, 3, 4, 5, 6, 7
 HAVING sum(sign) <> 0 OR sum(sign * is_sent::int) <> 0 OR sum(sign * is_conflict::int) <> 0
 ON CONFLICT (grain, bucket, campaign_id, channel, country, status, error_code) DO UPDATE
 SET messages = r.messages + excluded.messages, sent = r.sent + excluded.sent, conflicts = r.conflicts + excluded.conflicts;
+
+-- name: add_campaign_counts :exec
+-- for: messages of campaigns by present status and, when skipped, reason
+-- in: rows of message_changes
+-- index: campaign_rollups primary key
+-- note: PENDING rows are made by a campaign's filling and counted there, in campaigns.recipients
+INSERT INTO campaign_rollups AS r (campaign_id, status, reason, messages)
+SELECT campaign_id, status, CASE status WHEN 'SKIPPED' THEN coalesce(skip_reason, '') ELSE '' END, sum(sign)
+FROM message_changes
+WHERE campaign_id <> '00000000-0000-0000-0000-000000000000' AND status <> 'PENDING'
+GROUP BY 1, 2, 3
+HAVING sum(sign) <> 0
+ON CONFLICT (campaign_id, status, reason) DO UPDATE SET messages = r.messages + excluded.messages;
 
 -- name: add_delivery_times :exec
 -- for: delivery times as sketch rows with exact sum, fastest and slowest

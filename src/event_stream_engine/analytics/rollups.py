@@ -14,6 +14,7 @@ async def add_changes(conn: Connection) -> None:
     """Add what the batch changed, read from the temporary tables `…_changes` of the same transaction."""
     for query in (
         SQL.add_message_counts,
+        SQL.add_campaign_counts,
         SQL.add_delivery_times,
         SQL.correct_extremes,
         SQL.add_inbound_counts,

@@ -16,8 +16,11 @@ async def prepare_connection(conn: Connection) -> None:
         await query.execute(conn)
 
 
-async def record_words(conn: Connection) -> None:
-    """Enter the batch's STOP, START and YES into the ledger and bring the speakers' states up to date."""
+async def record_words(conn: Connection, secret_key: str | None) -> None:
+    """Enter the batch's STOP, START and YES into the ledger and bring the speakers' states up to date.
+
+    Without `secret_key` it is history that is recounted.
+    """
     if not await SQL.find_speakers.execute(conn):
         return
     await SQL.note_consent.execute(conn, {"sign": -1})
@@ -26,6 +29,12 @@ async def record_words(conn: Connection) -> None:
     await SQL.derive_states.execute(conn)
     await SQL.note_consent.execute(conn, {"sign": 1})
     await SQL.note_users.execute(conn, {"sign": 1})
+
+
+async def derive_all(conn: Connection) -> None:
+    """Bring everybody's state up to date with the ledger."""
+    await SQL.find_all_speakers.execute(conn)
+    await SQL.derive_states.execute(conn)
 
 
 async def note_all(conn: Connection) -> None:

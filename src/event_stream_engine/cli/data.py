@@ -20,7 +20,9 @@ from rich.progress import (
 from event_stream_engine.cli.session import command, err, open_database, open_settings, out, prepare_database
 from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.embedded import embedded_postgres
+from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.importing import Imported, Reject, import_webhooks
+from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.worker.projector import catch_up, replay_dead_letters
 from event_stream_engine.worker.recount import recount
@@ -54,7 +56,7 @@ async def import_webhook_file(
     reject_file = _RejectFile(rejects or settings.data_dir / "rejects" / f"{file.name}.rejects.ndjson")
     async with open_database(settings) as url:
         imported = await _import(url, file, reject_file)
-        await _project(url)
+        await _project(settings, url)
     out.print(
         f"{imported.lines:,} lines: {imported.accepted:,} new, {imported.duplicate:,} there already,"
         f" {imported.rejected:,} rejected"
@@ -108,12 +110,14 @@ async def _import(url: str, file: Path, reject_file: "_RejectFile") -> Imported:
     return imported
 
 
-async def _project(url: str) -> None:
+async def _project(settings: Settings, url: str) -> None:
     with Progress(
         SpinnerColumn(), TextColumn("Projecting {task.completed:,} events"), TimeElapsedColumn(), console=err
     ) as progress:
         task = progress.add_task("Projecting", total=None)
-        await catch_up(url, lambda count: progress.advance(task, count))
+        await catch_up(
+            url, Live(settings.secret_key, SystemClock()), lambda count: progress.advance(task, count)
+        )
 
 
 class _RejectFile:
@@ -145,7 +149,7 @@ async def rebuild(
     """Recount everything from the log, report what differs, and put it right."""
     settings = open_settings()
     async with open_database(settings) as url:
-        await _project(url)
+        await _project(settings, url)
         with Progress(
             SpinnerColumn(),
             TextColumn("Recounted {task.completed:,} events"),
@@ -179,7 +183,7 @@ async def replay() -> None:
     """Try the dead letters again, and list those that cannot be projected still."""
     settings = open_settings()
     async with open_database(settings) as url:
-        tried, left = await replay_dead_letters(url)
+        tried, left = await replay_dead_letters(url, Live(settings.secret_key, SystemClock()))
     out.print(f"{tried:,} tried, {tried - len(left):,} projected, {len(left):,} left")
     for letter in left:
         out.print(

@@ -80,7 +80,7 @@ async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=T
     settings = open_settings(logging.INFO)
     stopping = _stop_on_signals()
     async with open_database(settings) as url:
-        await run_worker(url, SystemClock(), stopping)
+        await run_worker(settings, url, SystemClock(), stopping)
 
 
 @command

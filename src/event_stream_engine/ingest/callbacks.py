@@ -11,6 +11,7 @@ from event_stream_engine.stream.log import Event
 
 RECEIPT = "receipt"
 INBOUND = "inbound"
+MESSAGE_ID = "EseMessageId"  # in a receipt's payload: which message of ours it is about
 KIND_BY_PATH = {"/webhooks/status": RECEIPT, "/webhooks/inbound": INBOUND}
 
 

@@ -15,6 +15,8 @@ FROM (
     SELECT received_on, dedupe_key, event_type, CASE
         WHEN event_type = 'receipt.received' AND is_sid_good AND is_phone_address(recipient) AND status_code(lower(status)) IS NOT NULL THEN NULL
         WHEN event_type = 'inbound.received' AND is_sid_good AND is_phone_address(sender) THEN NULL
+        WHEN event_type = 'audience.changed' OR event_type LIKE 'campaign.%%' THEN NULL
+        WHEN event_type LIKE 'message.%%' THEN CASE WHEN EXISTS (SELECT FROM messages m WHERE m.id = message_id::uuid) THEN NULL ELSE format('message %%s is not here', message_id) END
         WHEN event_type LIKE '%%.quarantined' THEN format('callback of account %%s, which is not this engine''s', coalesce(account, '(none)'))
         WHEN event_type NOT IN ('receipt.received', 'inbound.received') THEN format('event type %%s is not known', event_type)
         WHEN NOT is_sid_good THEN 'MessageSid is missing or malformed'
@@ -25,11 +27,11 @@ FROM (
     FROM (
         SELECT received_on, dedupe_key, event_type,
                coalesce(sid ~ '^[A-Za-z0-9]+$' AND length(sid) <= 64, false) AS is_sid_good,
-               status, recipient, sender, account
+               status, recipient, sender, account, message_id
         FROM (SELECT received_on, dedupe_key, event_type,
                      coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid') AS sid,
                      coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus') AS status,
-                     payload ->> 'To' AS recipient, payload ->> 'From' AS sender, payload ->> 'AccountSid' AS account
+                     payload ->> 'To' AS recipient, payload ->> 'From' AS sender, payload ->> 'AccountSid' AS account, payload ->> 'MessageId' AS message_id
               FROM log_batch
               OFFSET 0) AS named -- OFFSET 0: each value is taken out of the payload once, not once for each use
         OFFSET 0
@@ -41,31 +43,98 @@ WHERE reason IS NOT NULL;
 -- for: the status callbacks of the batch as typed rows
 -- in: rows of log_batch and faults
 -- out: rows of receipts; row count
--- note: an unreadable ErrorCode counts as "no code"
-INSERT INTO receipts (message_sid, recipient_phone, channel, sender, received_at, code, error_code)
-SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
+-- note: an unreadable ErrorCode counts as "no code"; EseMessageId is what our callback's address carried; EseCountry is
+--       what an erasure kept of the number
+INSERT INTO receipts (message_id, message_sid, recipient_phone, channel, sender, received_at, code, error_code, country)
+SELECT CASE WHEN payload ->> 'EseMessageId' ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$' THEN (payload ->> 'EseMessageId')::uuid END,
+       coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
        address_number(payload ->> 'To'),
        address_channel(payload ->> 'To'),
        address_number(coalesce(payload ->> 'From', payload ->> 'MessagingServiceSid', '')),
        received_at,
        status_code(lower(coalesce(payload ->> 'MessageStatus', payload ->> 'SmsStatus'))),
-       CASE WHEN payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (payload ->> 'ErrorCode')::integer END
+       CASE WHEN payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (payload ->> 'ErrorCode')::integer END,
+       payload ->> 'EseCountry'
 FROM log_batch b
 WHERE event_type = 'receipt.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
+
+-- name: extract_outcomes :exec
+-- for: what the sender says became of its messages, as typed rows beside the receipts
+-- in: rows of log_batch and faults
+-- out: rows of receipts; row count
+-- note: a refusal is a failure at that moment; an acceptance begins at most with `sending`, what goes on is told by receipts
+INSERT INTO receipts (message_id, message_sid, received_at, code, error_code, outcome, reason)
+SELECT (payload ->> 'MessageId')::uuid, payload ->> 'MessageSid', received_at,
+       CASE event_type
+           WHEN 'message.accepted' THEN CASE WHEN status_code(lower(payload ->> 'MessageStatus')) < 4 THEN status_code(lower(payload ->> 'MessageStatus')) ELSE 2 END
+           WHEN 'message.refused' THEN 6 END,
+       (payload ->> 'ErrorCode')::integer, substr(event_type, 9), payload ->> 'Reason'
+FROM log_batch b
+WHERE event_type LIKE 'message.%%' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
+
+-- name: extract_user_changes :exec
+-- for: what pages, API and imports did to users, told as differences
+-- in: rows of log_batch
+-- out: rows of user_changes
+-- note: they wrote the tables themselves; only the projector writes roll-ups, so that nobody waits for it
+INSERT INTO user_changes (sign, consent_state)
+SELECT (change ->> 0)::bigint, change ->> 1
+FROM log_batch, jsonb_array_elements(payload -> 'users') AS change
+WHERE event_type = 'audience.changed';
+
+-- name: extract_consent_changes :exec
+-- for: see extract_user_changes
+-- in: rows of log_batch
+-- out: rows of consent_changes
+-- note: the instant is that of the minute, the finest roll-up there is
+INSERT INTO consent_changes (sign, occurred_at, from_state, to_state, source)
+SELECT (change ->> 0)::bigint, (change ->> 1)::timestamptz, change ->> 2, change ->> 3, change ->> 4
+FROM log_batch, jsonb_array_elements(payload -> 'consent') AS change
+WHERE event_type = 'audience.changed';
+
+-- name: has_audience_changes :one
+-- for: whether the batch tells of changes of users
+-- out: has_changes
+-- note: mostly not
+SELECT EXISTS (SELECT FROM log_batch WHERE event_type = 'audience.changed') AS has_changes;
+
+-- name: take_back_user_changes :exec
+-- for: recounting: changes of users that the roll-ups do not have yet
+-- in: xid, id (the projector's place)
+-- out: rows of user_changes
+-- index: events (xid, id)
+-- note: whoever writes users must be held off meanwhile
+INSERT INTO user_changes (sign, consent_state)
+SELECT -(change ->> 0)::bigint, change ->> 1
+FROM (SELECT payload FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND event_type = 'audience.changed' ORDER BY xid, id) AS waiting,
+     jsonb_array_elements(payload -> 'users') AS change;
+
+-- name: take_back_consent_changes :exec
+-- for: see take_back_user_changes
+-- in: xid, id (the projector's place)
+-- out: rows of consent_changes
+-- index: events (xid, id)
+-- note: see take_back_user_changes
+INSERT INTO consent_changes (sign, occurred_at, from_state, to_state, source)
+SELECT -(change ->> 0)::bigint, (change ->> 1)::timestamptz, change ->> 2, change ->> 3, change ->> 4
+FROM (SELECT payload FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND event_type = 'audience.changed' ORDER BY xid, id) AS waiting,
+     jsonb_array_elements(payload -> 'consent') AS change;
 
 -- name: extract_inbound :exec
 -- for: the inbound messages of the batch as typed rows with their keyword
 -- in: rows of log_batch and faults
 -- out: rows of inbound_batch; row count
 -- note: the keyword is what the words say; consent decides later what a YES means
-INSERT INTO inbound_batch (message_sid, from_phone, to_phone, channel, body, received_at, keyword)
+INSERT INTO inbound_batch (message_sid, from_phone, to_phone, channel, body, received_at, keyword, opt_out_type, is_live)
 SELECT coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid'),
        address_number(payload ->> 'From'),
        address_number(coalesce(payload ->> 'To', '')),
        address_channel(payload ->> 'From'),
        coalesce(payload ->> 'Body', ''),
        received_at,
-       k.keyword
+       k.keyword,
+       nullif(payload ->> 'OptOutType', ''),
+       is_live
 FROM log_batch b, inbound_keyword(coalesce(payload ->> 'Body', ''), payload ->> 'OptOutType') AS k
 WHERE event_type = 'inbound.received' AND NOT EXISTS (SELECT FROM faults f WHERE f.received_on = b.received_on AND f.dedupe_key = b.dedupe_key);
 

@@ -1,6 +1,7 @@
 """Messages as their receipts tell them, and inbound messages with what they mean.
 
-Works on the batch that the projection put into the temporary tables `receipts` and `inbound_batch`, and leaves what it
+Works on the batch that the projection put into the temporary tables `receipts` (with the sender's outcomes among them)
+and `inbound_batch`, and leaves what it
 did in `message_changes` and `inbound_changes`, rows as they were with sign -1 and as they are with sign +1, from which
 the roll-ups are kept. Owns tables `messages` and `inbound_events`.
 """
@@ -19,6 +20,7 @@ async def prepare_connection(conn: Connection) -> None:
         SQL.create_inbound_batch,
         SQL.create_inbound_touched,
         SQL.create_inbound_changes,
+        SQL.create_inbound_new,
     ):
         await query.execute(conn)
 
@@ -34,7 +36,11 @@ async def queue_messages(conn: Connection) -> int:
 
 
 async def merge_receipts(conn: Connection) -> None:
-    """Bring messages up to date with the receipts of the batch; unknown SIDs become external messages."""
+    """Bring messages up to date with the receipts and outcomes of the batch; unknown SIDs become external messages."""
+    if await SQL.has_own_receipts.value(conn):
+        await SQL.forget_unknown_ids.execute(conn)
+        await SQL.absorb_external.execute(conn)
+        await SQL.name_own_receipts.execute(conn)
     await SQL.merge_receipts.execute(conn)
 
 
@@ -53,9 +59,13 @@ async def store_inbound(conn: Connection, *, has_inbound: bool) -> bool:
 
 
 async def classify_inbound(conn: Connection) -> None:
-    """Set intent and immediacy of the inbound messages that `store_inbound` found."""
+    """Set what follows from other rows of the inbound messages that `store_inbound` found.
+
+    Leaves the new live ones in `inbound_new`.
+    """
     await SQL.classify_inbound.execute(conn)
     await SQL.note_inbound.execute(conn, {"sign": 1})
+    await SQL.list_new_inbound.execute(conn)
 
 
 async def note_all(conn: Connection) -> None:

@@ -6,11 +6,20 @@ Nothing of a refused request is kept but a count.
 
 import asyncio
 from collections.abc import Mapping
+from urllib.parse import parse_qs
+from uuid import UUID
 
 from starlette.types import Receive, Scope, Send
 
 from event_stream_engine.infra.settings import Settings
-from event_stream_engine.ingest.callbacks import INBOUND, KIND_BY_PATH, event_type_of, make_event, read_json
+from event_stream_engine.ingest.callbacks import (
+    INBOUND,
+    KIND_BY_PATH,
+    MESSAGE_ID,
+    event_type_of,
+    make_event,
+    read_json,
+)
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Invalid, Unavailable
@@ -77,7 +86,12 @@ class Webhooks:
             raise Refused(400, "no signature", "The header X-Twilio-Signature is missing.")
         body = await _read_body(headers, receive)
         received_at = self._clock.now()
-        form = self._verify(content_type, self._signed_url(scope, headers), body, signature.decode("latin-1"))
+        form = dict(
+            self._verify(content_type, self._signed_url(scope, headers), body, signature.decode("latin-1"))
+        )
+        form.pop(MESSAGE_ID, None)  # ours to say, from the address that the signature covers
+        if (message_id := _read_message_id(scope)) is not None:
+            form[MESSAGE_ID] = message_id
         await self._intake.accept(make_event(kind, form, received_at, self._settings.twilio_account_sid))
 
     def _signed_url(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
@@ -111,6 +125,15 @@ class Webhooks:
                 f"The signature is not that of {url} with our auth token; check ESE_PUBLIC_URL.",
             )
         return form
+
+
+def _read_message_id(scope: Scope) -> str | None:
+    """Return which message of ours a callback is about: our sender put its id into the callback's address."""
+    named = parse_qs(scope["query_string"].decode("latin-1")).get("message")
+    try:
+        return str(UUID(named[0])) if named else None
+    except ValueError:
+        return None
 
 
 async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

@@ -11,6 +11,8 @@ import psycopg
 from event_stream_engine.access.sessions import delete_expired_sessions
 from event_stream_engine.access.throttle import delete_past_attempts
 from event_stream_engine.infra.database import connect
+from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
@@ -20,10 +22,10 @@ UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
 
 
-async def run_worker(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_worker(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Work until told to stop; the batch in hand is finished."""
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_projector(url, stopping))
+        tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 

@@ -9,6 +9,7 @@ import psycopg
 from event_stream_engine.analytics import rollups
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest import projection
+from event_stream_engine.ingest.projection import Live
 from event_stream_engine.monitoring import pipeline
 from event_stream_engine.stream import dead_letters, log
 
@@ -44,13 +45,13 @@ async def open_projector(url: str) -> Connection:
     return conn
 
 
-async def run_once(conn: Connection, most: int = BATCH_EVENTS) -> int:
+async def run_once(conn: Connection, live: Live, most: int = BATCH_EVENTS) -> int:
     """Project the next batch and return how many events it held.
 
     An event that the database refuses becomes a dead letter, the others go on.
     """
     return await run_halving(
-        lambda count: _project(conn, count), lambda reason: _bury_next(conn, reason), most
+        lambda count: _project(conn, live, count), lambda reason: _bury_next(conn, reason), most
     )
 
 
@@ -75,14 +76,14 @@ async def run_halving(
         )
 
 
-async def _project(conn: Connection, most: int) -> int:
+async def _project(conn: Connection, live: Live, most: int) -> int:
     async with transaction(conn):
         place = await log.lock_place(conn)
         if place is None:
             return 0
         count = await log.read_batch(conn, place, most)
         if count:
-            await projection.apply_batch(conn)
+            await projection.apply_batch(conn, live)
             await rollups.add_changes(conn)
             await pipeline.add_batch(conn)
             await log.move_place(conn, place)
@@ -101,28 +102,28 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         return count
 
 
-async def replay_dead_letters(url: str) -> tuple[int, list[dead_letters.DeadLetter]]:
+async def replay_dead_letters(url: str, live: Live) -> tuple[int, list[dead_letters.DeadLetter]]:
     """Project the unresolved dead letters once more; return how many were tried, and those left."""
     conn = await open_projector(url)
     async with conn:
         ids = [letter.id for letter in await dead_letters.list_unresolved(conn)]
         for start in range(0, len(ids), BATCH_EVENTS):
-            await _replay(conn, ids[start : start + BATCH_EVENTS])
+            await _replay(conn, live, ids[start : start + BATCH_EVENTS])
         return len(ids), await dead_letters.list_unresolved(conn)
 
 
-async def _replay(conn: Connection, ids: list[int]) -> None:
+async def _replay(conn: Connection, live: Live, ids: list[int]) -> None:
     try:
         async with transaction(conn):
             await _read_letters(conn, ids)
-            await projection.apply_batch(conn)
+            await projection.apply_batch(conn, live)
             await rollups.add_changes(conn)
             await dead_letters.resolve_batch(conn)
     except REFUSALS as error:
         if len(ids) > 1:
             half = len(ids) // 2
-            await _replay(conn, ids[:half])
-            await _replay(conn, ids[half:])
+            await _replay(conn, live, ids[:half])
+            await _replay(conn, live, ids[half:])
             return
         async with transaction(conn):
             await _read_letters(conn, ids)
@@ -135,18 +136,18 @@ async def _read_letters(conn: Connection, ids: list[int]) -> None:
     await dead_letters.read_batch(conn, ids)
 
 
-async def catch_up(url: str, on_progress: Callable[[int], None]) -> None:
+async def catch_up(url: str, live: Live, on_progress: Callable[[int], None]) -> None:
     """Project until nothing waits any more, or watch another process do it."""
     conn = await open_projector(url)
     async with conn:
         while await log.has_waiting(conn):
-            count = await run_once(conn)
+            count = await run_once(conn, live)
             on_progress(count)
             if count == 0:
                 await asyncio.sleep(IDLE_SECONDS)
 
 
-async def run_projector(url: str, stopping: asyncio.Event) -> None:
+async def run_projector(url: str, live: Live, stopping: asyncio.Event) -> None:
     """Project until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
@@ -154,7 +155,7 @@ async def run_projector(url: str, stopping: asyncio.Event) -> None:
             async with conn:
                 while not stopping.is_set():
                     # Asked first, because a batch that turns out empty costs a transaction over all working tables.
-                    if not (await log.has_waiting(conn) and await run_once(conn)):
+                    if not (await log.has_waiting(conn) and await run_once(conn, live)):
                         await pause(stopping, IDLE_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the projector waits for the database: %s", str(error).strip().splitlines()[0])

@@ -1,8 +1,10 @@
 """Recounting: the whole log projected once more beside the live tables, and compared with them.
 
 The second set of tables lies in the schema `recount`, first in this connection's search path, so that the same SQL
-fills it; but the roll-ups are counted from the final rows, where the live ones were kept by differences. Live work goes
-on meanwhile; only for the last stretch and the comparison the projector waits.
+fills it; but the roll-ups are counted from the final rows, where the live ones were kept by differences. What is not in
+the log (that a message was queued, profiles, consent given by API, page or import) is taken over as it is. Live work
+goes on meanwhile; only for the last stretch and the comparison the projector waits, and whoever changes users or queues
+messages.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from event_stream_engine.analytics import rollups
+from event_stream_engine.audience import consent
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.ingest import projection
 from event_stream_engine.kernel.errors import Conflict
@@ -19,18 +22,32 @@ from event_stream_engine.stream import dead_letters, log
 from event_stream_engine.worker.projector import open_projector, run_halving
 
 BATCH_EVENTS = 20_000
+SHORT_ROUND_EVENTS = 20_000  # what is left after such a round is done while the others wait
 READER = "recount"
 # Each table with the columns that say when something was done, not what: they differ from run to run.
 _TABLES: dict[str, tuple[str, ...]] = {
     "messages": ("id",),  # carries the time of the callback that happened to come first
     "inbound_events": (),
     "consent_ledger": ("recorded_at",),
-    "users": (),
+    "users": ("updated_at",),
     "message_rollups": (),
     "delivery_time_rollups": (),
     "inbound_rollups": (),
     "consent_rollups": (),
     "user_rollups": (),
+    "campaign_rollups": (),
+}
+# What is not in the log, table by table: columns and which rows.
+_GIVEN = {
+    "messages": (
+        "id, campaign_id, recipient_phone, channel, sender, country, queued_at, in_reply_to",
+        "queued_at IS NOT NULL",
+    ),
+    "consent_ledger": (
+        "id, phone_e164, occurred_at, recorded_at, action, source, message_sid, evidence, actor",
+        "message_sid IS NULL",
+    ),
+    "users": ("phone_e164, attributes, created_at, country, timezone, updated_at", "true"),
 }
 _COUNTED = {
     "message_rollups": "messages",
@@ -38,6 +55,7 @@ _COUNTED = {
     "inbound_rollups": "messages",
     "consent_rollups": "transitions",
     "user_rollups": "users",
+    "campaign_rollups": "messages",
 }
 _SCRATCH = ("dead_letters",)
 
@@ -66,15 +84,26 @@ async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None])
             await _make_tables(conn)
         await conn.execute("SET search_path = recount, public")
         try:
-            done = 0
-            while count := await _project(conn, None):
-                done += count
-                on_progress(done)
+            done, round_events = 0, SHORT_ROUND_EVENTS
+            while round_events >= SHORT_ROUND_EVENTS:
+                # The place first: what it has passed was queued before.
+                last, round_events = await log.load_place(conn), 0
+                await _take_given(conn)
+                while count := await _project(conn, last):
+                    round_events += count
+                    on_progress(done + round_events)
+                done += round_events
             async with transaction(conn):
                 place = await _hold_projector(conn)
+                await conn.execute(
+                    "LOCK TABLE public.users, public.consent_ledger, public.messages IN SHARE MODE"
+                )
+                await _take_given(conn)
                 while await _project(conn, place):
                     pass
+                await consent.derive_all(conn)
                 await projection.note_all(conn)
+                await projection.take_back_waiting(conn, place)
                 await rollups.add_changes(conn)
                 differences = await _compare(conn)
                 if repair:
@@ -97,11 +126,18 @@ async def _make_tables(conn: Connection) -> None:
     await log.begin_reading(conn, READER)
 
 
-async def _project(conn: Connection, last: log.Place | None) -> int:
+async def _take_given(conn: Connection) -> None:
+    """Take over what is not in the log, as far as it is not there yet."""
+    for table, (columns, which) in _GIVEN.items():
+        statement = "INSERT INTO recount.{table} ({columns}) SELECT {columns} FROM public.{table} WHERE {which} ON CONFLICT DO NOTHING"
+        await conn.execute(statement.format(table=table, columns=columns, which=which))
+
+
+async def _project(conn: Connection, last: log.Place) -> int:
     """Project the next batch, no further than `last`; what the live projector buries is buried here too."""
 
     async def project(most: int) -> int:
-        return await _read_and(projection.apply_batch, conn, most, last)
+        return await _read_and(lambda conn: projection.apply_batch(conn, None), conn, most, last)
 
     async def bury_next(reason: str) -> int:
         return await _read_and(lambda conn: dead_letters.bury_batch(conn, reason), conn, 1, last)
@@ -125,7 +161,7 @@ async def _read_and(
 async def _forget_batch(conn: Connection) -> None:
     """Empty the working tables, which a surrounding transaction would keep full until its end."""
     await conn.execute(
-        "TRUNCATE log_batch, faults, receipts, message_changes, inbound_batch, inbound_touched, inbound_changes,"
+        "TRUNCATE log_batch, faults, receipts, message_changes, inbound_batch, inbound_touched, inbound_changes, inbound_new,"
         " consent_changes, user_changes, consent_speakers"
     )
 
