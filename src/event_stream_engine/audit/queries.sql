@@ -57,15 +57,15 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text;
 --       in the form PostgreSQL gives jsonb, and with times by to_char, it depends on no setting of the session.
 --       It stands here and not in a function of the database, which whoever edits rows could edit too. after-restore.sql
 --       holds the same text, and a test compares the two. Both places bound the index: after a restore old rows with high
---       xids lie behind the new ones.
-SELECT xid::text::bigint AS xid, id,
+--       xids lie behind the new ones. Ordered by a.xid: plain xid would be the column of the result, which no index has.
+SELECT a.xid::text::bigint AS xid, a.id,
        sha256(convert_to(jsonb_build_array(
-           xid::text, id::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
+           a.xid::text, a.id::text, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'),
            actor, action, subject, before::text, after::text, request_id)::text, 'UTF8')) AS hash
-FROM audit_log
-WHERE (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)
-  AND id > %(above_id)s AND id <= %(to_id)s
-ORDER BY xid, id
+FROM audit_log a
+WHERE (a.xid, a.id) > (%(after_xid)s::xid8, %(after_id)s) AND (a.xid, a.id) <= (%(until_xid)s::xid8, %(until_id)s)
+  AND a.id > %(above_id)s AND a.id <= %(to_id)s
+ORDER BY a.xid, a.id
 LIMIT %(most)s;
 
 -- name: add_batch :exec

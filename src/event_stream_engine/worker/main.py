@@ -1,4 +1,4 @@
-"""The worker process composed: the projector, its sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import pause, run_projector
+from event_stream_engine.worker.sealer import run_sealer
 
 UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
     """Work until told to stop; the batch in hand is finished."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
+        tasks.create_task(run_sealer(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 
