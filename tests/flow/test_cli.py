@@ -20,7 +20,7 @@ import httpx
 import psycopg
 import pytest
 
-from event_stream_engine.audit.anchors import Anchor, append_anchor
+from event_stream_engine.audit.anchors import FILE_NAME, Anchor, append_anchor
 from event_stream_engine.audit.chain import seal_batch
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.embedded import embedded_postgres, find_postmaster_pid
@@ -267,8 +267,23 @@ def test_doctor_says_what_is_wrong_and_what_to_do(home: Path, database: str) -> 
     assert found["public URL"].startswith("look")
     for name in ("disk", "PostgreSQL", "clock", "pg_stat_statements", "durability", "migrations", "database"):
         assert found[name].startswith("ok"), name
+    assert found["provider"].startswith("look")
+    assert found["audit trail"].startswith("ok")
     assert "start `ese work`" in found["workers"]
     assert "ese replay" in found["dead letters"]
+
+
+def test_doctor_sees_whether_the_simulator_listens(home: Path, database: str, free_port: int) -> None:
+    simulator = {"ESE_PROVIDER": "simulator", "ESE_SIMULATOR_URL": f"http://127.0.0.1:{free_port}"}
+    assert "wrong  provider" in ese(home, "doctor", **simulator).stdout
+    with socket.create_server(("127.0.0.1", free_port)):
+        assert "ok     provider" in ese(home, "doctor", **simulator).stdout
+
+
+def test_doctor_sees_a_chain_that_is_not_what_was_anchored(home: Path, database: str) -> None:
+    append_anchor(home / FILE_NAME, Anchor(10**9, bytes(32), SystemClock().now()))
+    assert "wrong  audit trail" in ese(home, "doctor").stdout
+    (home / FILE_NAME).unlink()
 
 
 def test_doctor_works_before_anything_is_there(tmp_path: Path, free_port: int) -> None:
