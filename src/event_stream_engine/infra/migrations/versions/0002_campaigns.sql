@@ -23,13 +23,14 @@ CREATE INDEX audit_log_at ON audit_log USING brin (at);
 -- Links of the chain: each covers the rows after the one before it in (xid, id) order.
 CREATE TABLE audit_batches (
     number     bigint PRIMARY KEY, -- 1, 2, 3 … without a gap
-    until_xid  xid8        NOT NULL,
+    until_xid  xid8        NOT NULL, -- 0: the rows up to until_id came from another cluster; the order begins anew
     until_id   bigint      NOT NULL,
     rows       integer     NOT NULL,
     row_hashes bytea       NOT NULL, -- 32 bytes a row, in order: they tell which row is bad
     hash       bytea       NOT NULL, -- SHA-256 of the hash before, number and row_hashes
     sealed_at  timestamptz NOT NULL
 );
+CREATE INDEX audit_batches_restored ON audit_batches (number) WHERE until_xid = '0';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -49,13 +50,16 @@ ALTER TABLE users
     ADD COLUMN consent_entry uuid;        -- the ledger's entry that made the present state; NULL: UNKNOWN
 UPDATE users SET updated_at = created_at, country = (SELECT p.country FROM phone_country(phone_e164) AS p);
 ALTER TABLE users ALTER COLUMN updated_at SET NOT NULL;
-CREATE INDEX users_attributes ON users USING gin (attributes jsonb_path_ops) WITH (fastupdate = on);
+CREATE INDEX users_attributes ON users USING gin (attributes jsonb_path_ops) WITH (gin_pending_list_limit = 16384); -- a larger one is flushed in fewer, longer sweeps, which an import is glad of
 
 -- stop and prove decide by themselves; the others depend on the state they find, see consent_step.
 ALTER TABLE consent_ledger DROP CONSTRAINT consent_ledger_action_check;
 ALTER TABLE consent_ledger
     ADD CONSTRAINT consent_ledger_action_check CHECK (action IN ('stop', 'start', 'yes', 'opt_in', 'opt_out', 'prove')),
     ADD COLUMN actor text; -- who entered it, as in audit_log; NULL: the person, by a message
+-- Only messages have a SID: a million imported entries need no place in this index.
+ALTER TABLE consent_ledger DROP CONSTRAINT consent_ledger_message_sid_key;
+CREATE UNIQUE INDEX consent_ledger_message ON consent_ledger (message_sid) WHERE message_sid IS NOT NULL;
 
 -- What an entry makes of a state. `opt_in` is a claim without proof and opens only what was never closed; `prove` comes
 -- with evidence and opens anything; start and yes are the person's own words and re-open from STOP alone.
@@ -97,6 +101,15 @@ CREATE TABLE suppressions (
     created_at timestamptz NOT NULL
 );
 
+-- Erasures whose traces in the log are still being removed. The number goes when that is done; the pseudonym is kept
+-- for the callbacks that come late, see stream/erasure.py.
+CREATE TABLE erasures (
+    pseudonym  text PRIMARY KEY,     -- what stands in place of the number: +999 and 12 digits, which no country gives out
+    phone_e164 text,                 -- NULL: nothing is left
+    erased_at  timestamptz NOT NULL,
+    done_at    timestamptz
+);
+
 CREATE TABLE segments (
     id          uuid PRIMARY KEY,
     name        text        NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
@@ -125,6 +138,7 @@ CREATE TABLE imports (
     unchanged      bigint      NOT NULL DEFAULT 0,
     duplicates     bigint      NOT NULL DEFAULT 0, -- the same number again; the last row won
     rejected       bigint      NOT NULL DEFAULT 0,
+    applied_to     text,                 -- the last number applied, in order of numbers; where a taken over import goes on
     created_at     timestamptz NOT NULL,
     started_at     timestamptz,
     beat_at        timestamptz,          -- of the worker that does it; an old one means it died
@@ -142,7 +156,7 @@ CREATE TABLE import_rejects (
     import_id uuid   NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
     row       bigint NOT NULL,
     reason    text   NOT NULL,
-    value     text   NOT NULL, -- the row as it was
+    value     text   NOT NULL, -- the number, or the beginning of the row, as it was
     PRIMARY KEY (import_id, row)
 );
 
