@@ -108,6 +108,7 @@ class SimulatedAccount:
         self._behaviour = behaviour
         self._clock = clock
         self._messages: dict[str, SimulatedMessage] = {}
+        self._messages_to: dict[str, dict[str, SimulatedMessage]] = {}  # the same by recipient
         self._taken_count = 0
         self._opted_out: set[str] = set()
         self._inbound_at: dict[str, datetime] = {}
@@ -163,9 +164,7 @@ class SimulatedAccount:
             updated_at=now,
             send_at=send_at,
         )
-        self._messages[message.sid] = message
-        if len(self._messages) > KEPT_MESSAGE_COUNT:
-            del self._messages[next(iter(self._messages))]
+        self._keep(message)
         envelope = Envelope(self.account_sid, message.sid, chosen, recipient, message.messaging_service_sid)
         return message, envelope, course, reply_sid
 
@@ -185,9 +184,22 @@ class SimulatedAccount:
             raise Refusal(404, 20404, f"The requested resource {path} was not found")
         return self._messages[sid]
 
-    def list_messages(self, is_wanted: Callable[[SimulatedMessage], bool]) -> Iterator[SimulatedMessage]:
-        """Return the wanted messages, newest first."""
-        return (message for message in reversed(self._messages.values()) if is_wanted(message))
+    def list_messages(
+        self, recipient: str | None, is_wanted: Callable[[SimulatedMessage], bool]
+    ) -> Iterator[SimulatedMessage]:
+        """Return the wanted messages to a recipient or to all, newest first."""
+        kept = self._messages if recipient is None else self._messages_to.get(recipient, {})
+        return (message for message in reversed(kept.values()) if is_wanted(message))
+
+    def _keep(self, message: SimulatedMessage) -> None:
+        self._messages[message.sid] = message
+        self._messages_to.setdefault(message.recipient, {})[message.sid] = message
+        if len(self._messages) > KEPT_MESSAGE_COUNT:
+            oldest = self._messages.pop(next(iter(self._messages)))
+            left = self._messages_to[oldest.recipient]
+            del left[oldest.sid]
+            if not left:
+                del self._messages_to[oldest.recipient]
 
     def _is_window_open(self, address: str, now: datetime) -> bool:
         inbound_at = self._inbound_at.get(address)
