@@ -24,3 +24,17 @@ SELECT at, actor, action, subject, before, after, request_id FROM audit_staged;
 -- for: staging twice in one transaction
 -- note: TRUNCATE of a temporary table is cheaper than DELETE and leaves nothing to vacuum
 TRUNCATE audit_staged;
+
+-- name: list_of_subject :many
+-- for: what happened to one thing: a campaign's timeline, a message's decisions
+-- in: subject, most
+-- out: at, action, actor, actor_name (NULL: the engine, or gone), before, after; newest first
+-- index: audit_log (subject, id)
+-- note: names are looked up when read, because the log holds none
+SELECT l.at, l.action, l.actor, coalesce(o.name, k.name) AS actor_name, l.before, l.after
+FROM audit_log l
+LEFT JOIN operators o ON l.actor = 'operator:' || o.id
+LEFT JOIN api_keys k ON l.actor = 'key:' || k.id
+WHERE l.subject = %(subject)s
+ORDER BY l.id DESC
+LIMIT %(most)s;
