@@ -162,7 +162,7 @@ async def _forget_batch(conn: Connection) -> None:
     """Empty the working tables, which a surrounding transaction would keep full until its end."""
     await conn.execute(
         "TRUNCATE log_batch, faults, receipts, message_changes, inbound_batch, inbound_touched, inbound_changes, inbound_new,"
-        " consent_changes, user_changes, consent_speakers"
+        " consent_changes, user_changes, consent_speakers, consent_new"
     )
 
 
