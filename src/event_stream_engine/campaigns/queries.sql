@@ -174,6 +174,199 @@ WITH finished AS (
 SELECT message_id FROM gone UNION ALL SELECT message_id FROM released;
 
 ------------------------------------------------------------------------------------------------------------------
+-- lifecycle
+------------------------------------------------------------------------------------------------------------------
+
+-- name: create_campaign :exec
+-- for: a new draft
+-- in: id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, actor, now
+-- note: nothing is frozen before the start
+INSERT INTO campaigns (id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, created_by, created_at, updated_at)
+VALUES (%(id)s, %(name)s, %(segment_id)s, %(template_id)s, %(sender)s, %(rate_per_second)s, %(quiet_starts)s, %(quiet_ends)s,
+        'draft', %(actor)s, %(now)s, %(now)s);
+
+-- name: change_campaign :exec
+-- for: other content of a campaign that has not begun
+-- in: as create_campaign, without actor
+-- index: campaigns primary key
+-- note: under lock_campaign
+UPDATE campaigns
+SET name = %(name)s, segment_id = %(segment_id)s, template_id = %(template_id)s, sender = %(sender)s, rate_per_second = %(rate_per_second)s,
+    quiet_starts = %(quiet_starts)s, quiet_ends = %(quiet_ends)s, updated_at = %(now)s
+WHERE id = %(id)s;
+
+-- name: find_campaign :maybe
+-- for: one campaign
+-- in: id
+-- index: campaigns primary key
+-- note: without lock; see lock_campaign
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns WHERE id = %(id)s;
+
+-- name: lock_campaign :maybe
+-- for: one campaign whose state is about to change
+-- in: id
+-- index: campaigns primary key
+-- note: waits for claims that have begun, see open_second
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns WHERE id = %(id)s FOR UPDATE;
+
+-- name: list_campaigns :many
+-- for: campaigns, newest first
+-- in: limit; before_at, before_id (the place to go on from, or NULL); state, or NULL for all
+-- index: campaigns (created_at)
+-- note: by place and not by OFFSET
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns
+WHERE (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, %(before_id)s::uuid))
+  AND (%(state)s::text IS NULL OR state = %(state)s)
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s;
+
+-- name: list_due_campaigns :many
+-- for: scheduled campaigns whose time has come
+-- in: now
+-- out: id
+-- index: campaigns (state)
+-- note: each is locked and looked at again when it is started
+SELECT id FROM campaigns WHERE state = 'scheduled' AND scheduled_at <= %(now)s ORDER BY scheduled_at;
+
+-- name: lock_finished_campaigns :many
+-- for: running campaigns with all recipients made and nothing left to hand over
+-- index: campaigns (state), outbox (campaign_id, …) for what is due and what is unsure
+-- note: SKIP LOCKED: what is being claimed of now is not finished
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns c
+WHERE state = 'running' AND filled_at IS NOT NULL AND NOT EXISTS (SELECT FROM outbox o WHERE o.campaign_id = c.id)
+FOR UPDATE SKIP LOCKED;
+
+-- name: move_campaign :exec
+-- for: a campaign's new state
+-- in: id, state, now, scheduled_at, started_at, finished_at, template and filter (JSON)
+-- index: campaigns primary key
+-- note: under lock_campaign; what stays is written again
+UPDATE campaigns
+SET state = %(state)s, updated_at = %(now)s, scheduled_at = %(scheduled_at)s, started_at = %(started_at)s, finished_at = %(finished_at)s,
+    template = %(template)s::jsonb, filter = %(filter)s::jsonb
+WHERE id = %(id)s;
+
+-- name: unschedule_campaign :exec
+-- for: a scheduled campaign that could not start
+-- in: id, now
+-- index: campaigns primary key
+-- note: under lock_campaign
+UPDATE campaigns SET state = 'draft', scheduled_at = NULL, updated_at = %(now)s WHERE id = %(id)s;
+
+-- name: find_sources :one
+-- for: what a campaign is made of
+-- in: segment_id, template_id
+-- out: filter, template: NULL where there is none or it is archived
+-- index: segments and templates primary keys
+-- note: the template's content alone; a name changes nothing sent but says later what it was
+SELECT (SELECT s.filter FROM segments s WHERE s.id = %(segment_id)s AND s.archived_at IS NULL) AS filter,
+       (SELECT jsonb_build_object('id', t.id, 'name', t.name, 'channel', t.channel, 'locale', t.locale, 'body', t.body,
+                                  'content_sid', t.content_sid, 'content_variables', t.content_variables)
+        FROM templates t WHERE t.id = %(template_id)s AND t.archived_at IS NULL) AS template;
+
+-- name: load_progress :one
+-- for: how far a campaign is
+-- in: id, now, since (a minute before)
+-- out: by_status, skipped (JSON objects of counts), waiting, deferred, unsure (messages), handed (in the last minute)
+-- index: campaign_rollups primary key, outbox (campaign_id, due_at), pace primary key
+-- note: what waits is counted in the outbox: a scan of what is left of the campaign
+SELECT coalesce((SELECT jsonb_object_agg(status, messages) FROM (
+           SELECT status, sum(messages) AS messages FROM campaign_rollups WHERE campaign_id = %(id)s GROUP BY status HAVING sum(messages) <> 0) AS r), '{}') AS by_status,
+       coalesce((SELECT jsonb_object_agg(reason, messages) FROM campaign_rollups
+           WHERE campaign_id = %(id)s AND status = 'SKIPPED' AND messages <> 0), '{}') AS skipped,
+       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s) AS waiting,
+       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s AND due_at > %(now)s AND defer_reason = 'quiet_hours'
+            AND claimed_by IS NULL AND unsure_since IS NULL) AS deferred,
+       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s AND unsure_since IS NOT NULL) AS unsure,
+       coalesce((SELECT sum(taken) FROM pace WHERE campaign_id = %(id)s AND second >= %(since)s), 0)::bigint AS handed;
+
+------------------------------------------------------------------------------------------------------------------
+-- recipients
+------------------------------------------------------------------------------------------------------------------
+
+-- name: list_unfilled_campaigns :many
+-- for: running campaigns that have yet to get all their recipients
+-- out: id
+-- index: campaigns (state)
+-- note: oldest start first
+SELECT id FROM campaigns WHERE state = 'running' AND filled_at IS NULL ORDER BY started_at;
+
+-- name: list_undrained_campaigns :many
+-- for: cancelled campaigns with messages that still wait
+-- out: id
+-- index: outbox (campaign_id, due_at)
+-- note: from the outbox, which is short, to the campaigns, which are many: one probe for each campaign in it
+WITH RECURSIVE waiting AS (
+    (SELECT campaign_id FROM outbox WHERE campaign_id IS NOT NULL AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY campaign_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT o.campaign_id FROM outbox o WHERE o.campaign_id > w.campaign_id AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+            ORDER BY o.campaign_id LIMIT 1)
+    FROM waiting w WHERE w.campaign_id IS NOT NULL
+)
+SELECT c.id FROM waiting w JOIN campaigns c ON c.id = w.campaign_id WHERE c.state = 'cancelled';
+
+-- name: find_stretch_end :maybe
+-- for: the last number of the next stretch of people
+-- in: after (number), people (in a stretch)
+-- index: users primary key
+-- note: no row: fewer are left, and the stretch has no end
+SELECT phone_e164 FROM users WHERE phone_e164 > %(after)s ORDER BY phone_e164 OFFSET %(people)s - 1 LIMIT 1;
+
+-- name: stage_recipients :exec
+-- for: the people of a stretch that the campaign's filter finds
+-- in: id, after, until (or NULL: no end), now; the filter's own parameters
+-- out: rows of new_messages
+-- index: users primary key
+-- note: {condition} is put in by recipients.py, as segments.py compiled it. By stretches of people, not of matches: a
+--       filter that finds nobody must not make one long transaction. The id follows from campaign and number
+INSERT INTO new_messages (id, campaign_id, recipient_phone, channel, sender, country, queued_at, in_reply_to)
+SELECT time_ordered_uuid(c.started_at, c.id::text || u.phone_e164), c.id, u.phone_e164, c.template ->> 'channel', c.sender, u.country, %(now)s, NULL
+FROM campaigns c, users u
+WHERE c.id = %(id)s AND u.phone_e164 > %(after)s AND (%(until)s::text IS NULL OR u.phone_e164 <= %(until)s) AND ({condition});
+
+-- name: queue_recipients :exec
+-- for: the staged messages that are new, into the outbox
+-- in: now; rows of new_messages
+-- index: messages and outbox primary keys
+-- note: before queue_messages: a message that is there already may have been handed over
+INSERT INTO outbox (message_id, campaign_id, recipient_phone, due_at)
+SELECT n.id, n.campaign_id, n.recipient_phone, %(now)s
+FROM new_messages n
+WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = n.id)
+ON CONFLICT (message_id) DO NOTHING;
+
+-- name: move_filling :exec
+-- for: a stretch has been filled
+-- in: id, filled_from (as it was before), filled_to, filled_at (or NULL), made
+-- out: row count: 0 when the campaign was stopped, or another process has filled the stretch
+-- index: campaigns primary key
+-- note: the last statement of its transaction: it locks the campaign against claims
+UPDATE campaigns SET filled_to = %(filled_to)s, filled_at = %(filled_at)s, recipients = recipients + %(made)s
+WHERE id = %(id)s AND state = 'running' AND filled_at IS NULL AND filled_to IS NOT DISTINCT FROM %(filled_from)s;
+
+-- name: remove_waiting :many
+-- for: messages of a cancelled campaign that nobody is handing over
+-- in: id, most
+-- out: message_id
+-- index: outbox (campaign_id, due_at, message_id)
+-- note: in chunks, because the log's readers wait for the transaction
+DELETE FROM outbox WHERE message_id IN (
+    SELECT message_id FROM outbox
+    WHERE campaign_id = %(id)s AND claimed_by IS NULL AND unsure_since IS NULL
+    ORDER BY due_at, message_id
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED)
+RETURNING message_id;
+
+------------------------------------------------------------------------------------------------------------------
 -- replies
 ------------------------------------------------------------------------------------------------------------------
 
