@@ -140,6 +140,21 @@ class CampaignMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What a campaign's segment and template are called."""
+
+    campaign_id: UUID
+    segment: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class _StateCount:
+    state: str
+    campaigns: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Count:
     campaign_id: UUID
     status: str
@@ -234,3 +249,20 @@ async def list_messages(
         "most": most,
     }
     return await SQL.list_campaign_messages.many(conn, CampaignMessage, parameters)
+
+
+async def count_campaigns(conn: Connection) -> dict[str, int]:
+    """Count campaigns by state."""
+    return {row.state: row.campaigns for row in await SQL.count_campaigns.many(conn, _StateCount)}
+
+
+async def list_names(conn: Connection, campaign_ids: Sequence[UUID]) -> dict[UUID, Names]:
+    """Return what the segments and templates of campaigns are called."""
+    rows = await SQL.list_campaign_names.many(conn, Names, {"campaign_ids": list(campaign_ids)})
+    return {row.campaign_id: row for row in rows}
+
+
+async def count_unstarted(conn: Connection, segment_id: UUID) -> int:
+    """Count the drafts and scheduled campaigns for a segment."""
+    count: int = await SQL.count_unstarted_campaigns.value(conn, {"segment_id": segment_id})
+    return count

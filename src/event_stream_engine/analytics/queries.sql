@@ -302,3 +302,26 @@ WHERE m.id BETWEEN %(first)s AND %(last)s AND m.campaign_id = %(campaign_id)s
   AND (%(reason)s::text IS NULL OR coalesce(m.skip_reason, o.defer_reason) = %(reason)s)
 ORDER BY m.id
 LIMIT %(most)s;
+
+-- name: count_campaigns :many
+-- for: the filters of the campaigns' list
+-- out: state, campaigns
+-- note: campaigns are made by hand: there are thousands at the most
+SELECT state, count(*) AS campaigns FROM campaigns GROUP BY state;
+
+-- name: list_campaign_names :many
+-- for: what campaigns' segments and templates are called
+-- in: campaign_ids
+-- out: campaign_id, segment, template
+-- index: primary keys of all three
+-- note: the present names; a campaign's content is frozen, its names are not
+SELECT c.id AS campaign_id, s.name AS segment, t.name AS template
+FROM campaigns c JOIN segments s ON s.id = c.segment_id JOIN templates t ON t.id = c.template_id
+WHERE c.id = ANY (%(campaign_ids)s);
+
+-- name: count_unstarted_campaigns :one
+-- for: what archiving a segment would leave without one
+-- in: segment_id
+-- out: campaigns
+-- note: campaigns are made by hand: there are thousands at the most
+SELECT count(*) AS campaigns FROM campaigns WHERE segment_id = %(segment_id)s AND state IN ('draft', 'scheduled');

@@ -38,3 +38,12 @@ LEFT JOIN api_keys k ON l.actor = 'key:' || k.id
 WHERE l.subject = %(subject)s
 ORDER BY l.id DESC
 LIMIT %(most)s;
+
+-- name: list_actor_names :many
+-- for: names beside what actors did
+-- in: actors text[], like operator:<id>
+-- out: actor, name
+-- note: a handful of operators and keys
+SELECT actor, name
+FROM (SELECT 'operator:' || id AS actor, name FROM operators UNION ALL SELECT 'key:' || id, name FROM api_keys) AS known
+WHERE actor = ANY (%(actors)s::text[]);

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from event_stream_engine.access.roles import Role
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.web import formats, wording
 from event_stream_engine.web.chart_bundle import BUNDLE_URL
@@ -99,6 +100,12 @@ def render(request: Request, template: str, *, status_code: int = 200, **context
     return HTMLResponse(
         _TEMPLATES.get_template(template).render(everywhere | context), status_code=status_code
     )
+
+
+def may_write(request: Request) -> bool:
+    """Return whether who looks at a page may change what it shows."""
+    principal = getattr(request.state, "principal", None)
+    return principal is not None and principal.role >= Role.operator
 
 
 def _chosen_scheme(request: Request) -> str | None:

@@ -41,7 +41,7 @@ async function refresh() {
   wanted = false;
   const began = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "x-refresh": "figures" }, redirect: "manual" });
     if (answer.type === "opaqueredirect" || answer.status === 401) {
       signedOut = true;
     } else if (answer.ok) {

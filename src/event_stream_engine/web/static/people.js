@@ -7,8 +7,8 @@ document.addEventListener("click", async ({ target }) => {
   if (!button) return;
   const place = document.getElementById(button.dataset.shows);
   try {
-    const found = await send("POST", button.dataset.reveals);
-    place.textContent = found.phone ?? found.phone_e164;
+    const found = await send("GET", button.dataset.reveals);
+    place.textContent = found.phone_e164;
     button.remove();
   } catch (fault) {
     document.getElementById("saved").textContent = fault.message;

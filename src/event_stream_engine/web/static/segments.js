@@ -209,9 +209,9 @@ if (builder) {
     try {
       const found = await send("POST", builder.dataset.preview, { filter }, { signal });
       for (const fault of builder.querySelectorAll(".fault")) fault.textContent = "";
-      count.textContent = found.count.toLocaleString("en");
+      count.textContent = found.people.toLocaleString("en");
       sample.replaceChildren(...found.sample.map((person) => make("li", {},
-        make("span", { textContent: person.phone }),
+        make("span", { textContent: person.phone_e164 }),
         make("span", { textContent: [person.country, person.consent_state].filter(Boolean).join(" · ") }))));
       if (!found.sample.length) sample.append(make("li", { className: "empty", textContent: "Nobody. Loosen a condition." }));
     } catch (fault) {
