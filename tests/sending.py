@@ -17,7 +17,9 @@ SENDER = "+14155238886"
 EVERYBODY = '{"and": []}'
 
 
-async def add_people(conn: Connection, count: int, now: datetime, *, first: int = 0, state: str = "OPT_IN") -> None:
+async def add_people(
+    conn: Connection, count: int, now: datetime, *, first: int = 0, state: str = "OPT_IN"
+) -> None:
     """Add people +1415200xxxx … with a name and, where they opted in, an entry that proves it."""
     await conn.execute(
         """

@@ -1,22 +1,22 @@
 """The sender on a real database, against a provider whose calls the test sees."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from event_stream_engine.campaigns import campaigns
-from event_stream_engine.infra.database import connect, transaction
-from event_stream_engine.kernel.clock import SettableClock, SystemClock
-from event_stream_engine.worker.sender import open_sender, run_sender
+from event_stream_engine.infra.database import connect
+from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.worker.sender import run_sender
 from tests.engine import make_settings
-from tests.sending import OPERATOR, WatchedProvider, add_campaign, add_people, count, fill_outbox
+from tests.sending import WatchedProvider, add_campaign, add_people, count, fill_outbox
 
 
 async def send_all(url: str, folder: Path, provider: WatchedProvider, clock: SystemClock) -> None:
     """Run one sender until nothing waits."""
     stopping = asyncio.Event()
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        tasks.create_task(run_sender(make_settings(folder, PROVIDER="simulator"), url, clock, stopping, provider))
+        tasks.create_task(
+            run_sender(make_settings(folder, PROVIDER="simulator"), url, clock, stopping, provider)
+        )
         while await count(url, "SELECT count(*) FROM outbox"):
             await asyncio.sleep(0.05)
         stopping.set()
@@ -32,6 +32,8 @@ async def test_everybody_with_consent_gets_one_message(database_url: str, tmp_pa
     await send_all(database_url, tmp_path, provider, clock)
     assert len({message.recipient_phone for message in provider.taken}) == len(provider.taken) == 500
     async with await connect(database_url, "test") as conn:
-        rows = await (await conn.execute("SELECT action, after FROM audit_log WHERE action LIKE 'compliance.%'")).fetchall()
+        rows = await (
+            await conn.execute("SELECT action, after FROM audit_log WHERE action LIKE 'compliance.%'")
+        ).fetchall()
     print(rows[0], rows[-1])
     assert sorted(action for action, _ in rows) == ["compliance.allowed"] * 500 + ["compliance.denied"] * 20

@@ -12,7 +12,7 @@ import orjson
 from event_stream_engine.audit.entries import Actor, hash_person, record_columns
 from event_stream_engine.campaigns import outbox, pacing
 from event_stream_engine.campaigns.campaigns import load_campaign
-from event_stream_engine.campaigns.compliance import Allowance, Order, Verdict, judge_message, judge_reply
+from event_stream_engine.campaigns.compliance import Moment, Order, Verdict, judge_message, judge_reply
 from event_stream_engine.campaigns.outbox import REPLIES, Claim, Deferral, Due, Facts
 from event_stream_engine.campaigns.rendering import Content
 from event_stream_engine.infra.database import Connection
@@ -21,7 +21,7 @@ from event_stream_engine.messaging import outcomes
 from event_stream_engine.stream.log import append_own_events
 
 ACTOR = Actor("engine:sender")
-EXTRA = 100  # more messages are looked at than there are tokens: what is denied or deferred takes none
+EXTRA = 20  # more messages are looked at than there are tokens: what is denied or deferred takes none
 STOP_PASSES = timedelta(seconds=1)
 
 
@@ -66,13 +66,14 @@ async def claim_messages(
     if tokens == 0:
         return None
     due = await outbox.hold_due(conn, order.campaign_id, now, tokens + EXTRA)
-    allowance = Allowance(tokens)
+    moment = Moment(now, tokens)
     facts, microseconds = await _load_facts(conn, due, secret_key, needs_inbound=order.channel == "whatsapp")
-    verdicts = [
-        judge_message(order, one, fact, allowance, now, microseconds)
-        for one, fact in zip(due, facts, strict=True)
-        if one.is_held
-    ]
+    verdicts = []
+    for one, fact in zip(due, facts, strict=True):
+        if moment.tokens == 0:
+            break
+        if one.is_held:
+            verdicts.append(judge_message(order, one, fact, moment, microseconds))
     batch = await _settle(conn, order.campaign_id, due, verdicts, now)
     if batch.allowed:
         await outbox.take_tokens(conn, order.campaign_id, second, len(batch.allowed))
@@ -105,7 +106,7 @@ async def _load_facts(
 async def _settle(
     conn: Connection, campaign_id: UUID | None, due: Sequence[Due], verdicts: Sequence[Verdict], now: datetime
 ) -> Batch:
-    by_outcome: dict[str, list[Verdict]] = {"allowed": [], "deferred": [], "denied": [], "waiting": []}
+    by_outcome: dict[str, list[Verdict]] = {"allowed": [], "deferred": [], "denied": []}
     for verdict in verdicts:
         by_outcome[verdict.outcome].append(verdict)
     allowed, deferred, denied = by_outcome["allowed"], by_outcome["deferred"], by_outcome["denied"]

@@ -38,15 +38,17 @@ class Order:
 
 
 @dataclass(slots=True)
-class Allowance:
-    """The tokens a second has left."""
+class Moment:
+    """The moment of a claim: the tokens its second has left, and what was found out about zones at it."""
 
+    now: datetime
     tokens: int
+    waking: "dict[tuple[object, ...], tuple[datetime, timedelta, list[str]]]" = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Verdict:
-    """`outcome`: allowed, deferred, denied; waiting when the second has no token left, which decides nothing."""
+    """`outcome`: allowed, deferred, denied."""
 
     due: Due
     outcome: str
@@ -97,10 +99,8 @@ class _Steps:
         return self.verdict
 
 
-def judge_message(
-    order: Order, due: Due, facts: Facts, allowance: Allowance, now: datetime, shared_microseconds: int
-) -> Verdict:
-    """Take a campaign's message through steps 1 to 4; an allowed one takes a token."""
+def judge_message(order: Order, due: Due, facts: Facts, moment: Moment, shared_microseconds: int) -> Verdict:
+    """Take a campaign's message through steps 1 to 4; an allowed one takes a token, of which there must be one."""
     steps = _Steps(due, shared_microseconds)
     verdict, step = steps.verdict, "consent"
     try:
@@ -108,19 +108,15 @@ def judge_message(
         _require_consent(facts)
         steps.note(step, "passed")
         step = "quiet_hours"
-        validity, zones = _require_waking_hours(order, due, facts, now)
+        validity, zones = _require_waking_hours(order, due, facts, moment)
         steps.note(step, "passed", zones=zones)
-        step = "rate_limit"
-        if allowance.tokens <= 0:
-            verdict.outcome = "waiting"
-            return verdict
-        steps.note(step, "passed")
+        steps.note("rate_limit", "passed", tokens=moment.tokens)
         step = "content"
-        verdict.message = _make_message(order, due, facts, now, validity)
+        verdict.message = _make_message(order, due, facts, moment.now, validity)
     except _Objection as objection:
         return steps.object(step, objection)
     # Only now: a message that its content denies leaves the token to the next one.
-    allowance.tokens -= 1
+    moment.tokens -= 1
     steps.note(step, "passed")
     return verdict
 
@@ -166,27 +162,38 @@ def _reason_of(consent_state: str) -> str:
 
 
 def _require_waking_hours(
-    order: Order, due: Due, facts: Facts, now: datetime
+    order: Order, due: Due, facts: Facts, moment: Moment
 ) -> tuple[timedelta, list[str]]:
     """Return how long the message may stay in the provider's queue, and the zones that all must allow it."""
+    names = [facts.timezone] if facts.timezone else facts.zones or []
+    key = (*names, facts.rule_starts, facts.rule_ends)
+    found = moment.waking.get(key)  # people of a claim share a few zones
+    if found is None:
+        found = moment.waking[key] = _find_waking_hours(order, facts, names, moment.now)
+    allowed_at, validity, zones = found
+    if allowed_at > moment.now:
+        raise _Objection("deferred", "quiet_hours", allowed_at + SPREAD * _draw_place(due.message_id))
+    return validity, zones
+
+
+def _find_waking_hours(
+    order: Order, facts: Facts, names: list[str], now: datetime
+) -> tuple[datetime, timedelta, list[str]]:
     hours = [QuietHours(order.quiet_starts, order.quiet_ends)]
     if facts.rule_starts is not None and facts.rule_ends is not None:
         hours.append(QuietHours(facts.rule_starts, facts.rule_ends))
     if all(one.is_empty for one in hours):
-        return LONGEST_VALIDITY, []
-    zones = _find_zones(facts)
+        return now, LONGEST_VALIDITY, []
+    zones = _find_zones(names)
     if not zones:
         raise _Objection("denied", "time_zone_unknown")
     allowed_at = find_allowed_at(now, zones, hours)
-    if allowed_at > now:
-        raise _Objection("deferred", "quiet_hours", allowed_at + SPREAD * _draw_place(due.message_id))
     quiet_at = find_quiet_at(now, zones, hours)
     validity = LONGEST_VALIDITY if quiet_at is None else min(LONGEST_VALIDITY, quiet_at - now)
-    return validity, [zone.key for zone in zones]
+    return allowed_at, validity, names
 
 
-def _find_zones(facts: Facts) -> list[ZoneInfo]:
-    names = [facts.timezone] if facts.timezone else facts.zones or []
+def _find_zones(names: list[str]) -> list[ZoneInfo]:
     zones = []
     for name in names:
         try:

@@ -367,6 +367,103 @@ DELETE FROM outbox WHERE message_id IN (
 RETURNING message_id;
 
 ------------------------------------------------------------------------------------------------------------------
+-- reconciliation
+------------------------------------------------------------------------------------------------------------------
+
+-- name: expire_leases :many
+-- for: claims whose worker did not come back
+-- in: now, most
+-- out: message_id
+-- index: outbox (lease_until)
+-- note: handed_at stays: it says since when the provider may have the message
+UPDATE outbox SET claimed_by = NULL, lease_until = NULL, unsure_since = %(now)s
+WHERE message_id IN (
+    SELECT message_id FROM outbox WHERE claimed_by IS NOT NULL AND lease_until < %(now)s
+    ORDER BY lease_until LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+RETURNING message_id;
+
+-- name: list_unsure :many
+-- for: messages whose outcome is not known
+-- in: until (unsure since before), after (message_id), most
+-- out: the message as it was handed over; provider_sid when a callback has told it; is_template: the provider made the words
+-- index: outbox (unsure_since), messages primary key
+-- note: few; body is kept in the outbox from the claim on
+SELECT o.message_id, o.campaign_id, o.recipient_phone, m.channel, m.sender, o.body, coalesce(o.handed_at, o.unsure_since) AS handed_at, o.unsure_since,
+       m.provider_sid, coalesce(c.template ->> 'content_sid' IS NOT NULL, false) AS is_template
+FROM outbox o
+JOIN messages m ON m.id = o.message_id
+LEFT JOIN campaigns c ON c.id = o.campaign_id
+WHERE o.unsure_since <= %(until)s AND o.message_id > %(after)s
+ORDER BY o.message_id
+LIMIT %(most)s;
+
+-- name: list_known_sids :many
+-- for: which of the provider's messages are others already
+-- in: sids text[]
+-- out: provider_sid
+-- index: messages (provider_sid)
+-- note: so that two messages with the same words to one person do not become one
+SELECT provider_sid FROM messages WHERE provider_sid = ANY (%(sids)s::text[]);
+
+-- name: end_unsure :many
+-- for: unsure messages that were found out about
+-- in: messages uuid[]
+-- out: message_id, campaign_id, attempts, decision
+-- index: outbox primary key
+-- note: a row that is claimed or waits again has got another outcome meanwhile
+DELETE FROM outbox WHERE message_id = ANY (%(messages)s::uuid[]) AND unsure_since IS NOT NULL
+RETURNING message_id, campaign_id, attempts::integer, decision;
+
+-- name: requeue_unsure :many
+-- for: an unsure message that the provider does not have
+-- in: message_id, now, most_attempts
+-- out: message_id, campaign_id, attempts, decision; is_requeued: false when it was the last attempt
+-- index: outbox primary key
+-- note: a worker that was stopped in its call, and may go on with it, holds the person's lock as long as its session
+--       lives: then nothing happens here
+WITH free AS MATERIALIZED (
+    SELECT message_id, campaign_id, attempts, decision FROM outbox
+    WHERE message_id = %(message_id)s AND unsure_since IS NOT NULL AND pg_try_advisory_xact_lock(person_lock(recipient_phone))
+    FOR UPDATE
+), again AS (
+    UPDATE outbox o SET unsure_since = NULL, handed_at = NULL, decision = NULL, due_at = %(now)s, defer_reason = 'provider'
+    FROM free f WHERE o.message_id = f.message_id AND f.attempts < %(most_attempts)s
+    RETURNING o.message_id
+), given_up AS (
+    DELETE FROM outbox o USING free f WHERE o.message_id = f.message_id AND f.attempts >= %(most_attempts)s
+)
+SELECT f.message_id, f.campaign_id, f.attempts::integer, f.decision, a.message_id IS NOT NULL AS is_requeued
+FROM free f LEFT JOIN again a USING (message_id);
+
+-- name: list_silent :many
+-- for: accepted messages of ours without an end, at the ages they are asked for
+-- in: since, until timestamptz[] (when they were accepted, one pair for each age); after_at, after_id (place), most
+-- out: message_id, provider_sid, sender, status, cohort_at
+-- index: messages (cohort_at)
+-- note: each is asked for once at each age, because the pairs of one run begin where those of the last ended
+SELECT m.id AS message_id, m.provider_sid, m.sender, m.status, m.cohort_at
+FROM unnest(%(since)s::timestamptz[], %(until)s::timestamptz[]) AS age (since, until)
+JOIN messages m ON m.cohort_at > age.since AND m.cohort_at <= age.until
+WHERE m.queued_at IS NOT NULL AND m.provider_sid IS NOT NULL AND m.status IN ('ACCEPTED', 'SCHEDULED', 'QUEUED', 'SENDING', 'SENT')
+  AND (m.cohort_at, m.id) > (%(after_at)s, %(after_id)s)
+ORDER BY m.cohort_at, m.id
+LIMIT %(most)s;
+
+-- name: find_last_run :maybe
+-- for: where the next run goes on
+-- out: started_at
+-- index: reconciliations (started_at)
+-- note: a run that failed is done again
+SELECT started_at FROM reconciliations WHERE finished_at IS NOT NULL AND error IS NULL ORDER BY started_at DESC LIMIT 1;
+
+-- name: note_run :exec
+-- for: what a run of the reconciliation did
+-- in: id, started_at, finished_at, unsure, found, requeued, silent, closed, error
+-- note: one row a run
+INSERT INTO reconciliations (id, started_at, finished_at, unsure, found, requeued, silent, closed, error)
+VALUES (%(id)s, %(started_at)s, %(finished_at)s, %(unsure)s, %(found)s, %(requeued)s, %(silent)s, %(closed)s, %(error)s);
+
+------------------------------------------------------------------------------------------------------------------
 -- replies
 ------------------------------------------------------------------------------------------------------------------
 

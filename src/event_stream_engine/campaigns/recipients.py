@@ -53,8 +53,7 @@ async def fill_campaign(conn: Connection, campaign: Campaign, now: datetime) -> 
     staging = sql.SQL(SQL.stage_recipients.sql).format(condition=condition)
     await conn.execute(
         staging,
-        parameters
-        | {"id": campaign.id, "after": campaign.filled_to or "", "until": until, "now": now},
+        parameters | {"id": campaign.id, "after": campaign.filled_to or "", "until": until, "now": now},
     )
     await SQL.queue_recipients.execute(conn, {"now": now})
     made = await deliveries.queue_messages(conn)

@@ -16,15 +16,13 @@ from event_stream_engine.campaigns.compliance import Verdict
 from event_stream_engine.campaigns.outbox import Finish
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.messaging import outcomes
-from event_stream_engine.messaging.provider import Accepted, Postponed, Refused, Unknown
+from event_stream_engine.messaging.provider import Accepted, Outcome, Postponed, Refused, Unknown
 from event_stream_engine.stream.log import Event, append_own_events
 
 MOST_ATTEMPTS = 6
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=10)
 OPTED_OUT = 21610
-
-Outcome = Accepted | Refused | Postponed | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def find_opted_out(answers: Sequence[Answer]) -> list[Answer]:
 
 def count_backoff(attempts: int, chance: Random) -> timedelta:
     """Return how long to wait after so many attempts: doubled each time, and never the same for two messages."""
-    longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (attempts - 1))
+    longest: timedelta = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (attempts - 1))
     return longest * chance.uniform(0.5, 1.0)
 
 
@@ -126,9 +124,9 @@ def _conclude(answer: Answer, now: datetime, chance: Random) -> tuple[Finish, Ev
             ), None
         case Unknown():
             decision = finish("unknown")
-            return Finish(
-                message_id, answer.claim_id, decision, unsure_since=answer.at
-            ), outcomes.unsure(message_id, answer.at)
+            return Finish(message_id, answer.claim_id, decision, unsure_since=answer.at), outcomes.unsure(
+                message_id, answer.at
+            )
 
 
 def _finish_decision(answer: Answer, word: str, now: datetime, detail: dict[str, Any]) -> str:
