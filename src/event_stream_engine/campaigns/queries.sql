@@ -472,6 +472,34 @@ VALUES (%(id)s, %(started_at)s, %(finished_at)s, %(unsure)s, %(found)s, %(requeu
 -- note: new_messages is everybody's and has no body
 CREATE TEMPORARY TABLE IF NOT EXISTS reply_bodies (message_id uuid, body text) ON COMMIT DELETE ROWS;
 
+-- name: drop_outbox_of :many
+-- for: what was still to be handed over to somebody erased
+-- in: phone
+-- out: message_id
+-- note: a scan: the outbox holds what is under way. What somebody is handing over at the moment stays to be recorded
+DELETE FROM outbox WHERE recipient_phone = %(phone)s AND claimed_by IS NULL RETURNING message_id;
+
+-- name: disguise_outbox_of :exec
+-- for: what is being handed over to somebody erased at the moment
+-- in: phone, pseudonym
+-- note: see drop_outbox_of; should it come to another attempt, nobody by the pseudonym has given consent
+UPDATE outbox SET recipient_phone = %(pseudonym)s, body = NULL WHERE recipient_phone = %(phone)s;
+
+-- name: delete_reply_times_of :exec
+-- for: when somebody erased was answered
+-- in: phone
+-- note: a scan of a small table
+DELETE FROM reply_times WHERE phone_e164 = %(phone)s;
+
+-- name: step_back_before :exec
+-- for: campaigns that have come to the number of somebody erased in making recipients
+-- in: phone
+-- index: users primary key
+-- note: one place back; who is a recipient already is not made one again
+UPDATE campaigns
+SET filled_to = CASE WHEN filled_at IS NULL THEN (SELECT max(u.phone_e164) FROM users u WHERE u.phone_e164 < %(phone)s) END
+WHERE filled_to = %(phone)s;
+
 -- name: stage_replies :exec
 -- for: which of the batch's new inbound messages are answered, by which rule
 -- in: now; rows of inbound_new

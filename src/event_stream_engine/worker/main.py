@@ -19,6 +19,7 @@ from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
 from event_stream_engine.worker.importer import run_importer
+from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sender import run_sender
@@ -40,6 +41,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
+        tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 

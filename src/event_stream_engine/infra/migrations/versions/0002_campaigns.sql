@@ -100,6 +100,15 @@ CREATE TABLE suppressions (
     created_at timestamptz NOT NULL
 );
 
+-- Erasures whose traces in the log are still being removed. The number goes when that is done; the pseudonym is kept
+-- for the callbacks that come late, see stream/erasure.py.
+CREATE TABLE erasures (
+    pseudonym  text PRIMARY KEY,     -- what stands in place of the number: +999 and 12 digits, which no country gives out
+    phone_e164 text,                 -- NULL: nothing is left
+    erased_at  timestamptz NOT NULL,
+    done_at    timestamptz
+);
+
 CREATE TABLE segments (
     id          uuid PRIMARY KEY,
     name        text        NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
