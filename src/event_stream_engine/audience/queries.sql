@@ -764,3 +764,12 @@ SELECT coalesce(array_agg(pseudonym), '{}') FROM erasures WHERE phone_e164 IS NU
 -- in: until
 -- note: see erasures
 DELETE FROM erasures WHERE phone_e164 IS NULL AND done_at < %(until)s;
+
+-- name: list_attribute_names :many
+-- for: suggestions in the form of a segment
+-- out: name
+-- index: users (created_at)
+-- note: of the thousand newest people; more would be a scan of them all
+SELECT DISTINCT jsonb_object_keys(u.attributes) AS name
+FROM (SELECT attributes FROM users ORDER BY created_at DESC LIMIT 1000) AS u
+ORDER BY name;

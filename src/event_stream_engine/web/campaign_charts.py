@@ -28,9 +28,7 @@ def choose_step(span: timedelta, smallest: timedelta) -> timedelta:
     return next((step for step in _STEPS if step >= smallest and span / step <= MOST_BARS), _STEPS[-1])
 
 
-def chart_speed(
-    points: Sequence[Speed], step: timedelta, limit: int, zone: ZoneInfo, *, name: str
-) -> Chart:
+def chart_speed(points: Sequence[Speed], step: timedelta, limit: int, zone: ZoneInfo, *, name: str) -> Chart:
     """Draw bars under the line of the limit."""
     axis = make_time_axis([point.at for point in points], step, zone)
     seconds = step.total_seconds()

@@ -18,8 +18,8 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
-from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sender import run_sender

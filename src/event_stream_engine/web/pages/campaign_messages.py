@@ -61,11 +61,7 @@ async def show_decision(request: Request, campaign_id: UUID, message_id: UUID) -
 def describe_message(message: CampaignMessage, now: datetime) -> MessageRow:
     """Say why a message is in its status, and since when."""
     at = max(
-        (
-            one
-            for one in (message.answered_at, message.last_seen_at, message.skipped_at)
-            if one is not None
-        ),
+        (one for one in (message.answered_at, message.last_seen_at, message.skipped_at) if one is not None),
         default=None,
     )
     if message.status == "SKIPPED":
@@ -122,5 +118,3 @@ def _describe_step(step: dict[str, Any]) -> str:
 
 def _format_microseconds(microseconds: int) -> str:
     return f"{format_number(microseconds)} µs" if microseconds < 1000 else format_duration(microseconds / 1e6)
-
-

@@ -1,6 +1,7 @@
 """`/campaigns`: which campaigns there are, and whether each one arrives."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -23,12 +24,13 @@ from event_stream_engine.campaigns import campaigns, templates
 from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.campaigns.pacing import KEPT
 from event_stream_engine.infra.database import Connection, snapshot
-from event_stream_engine.kernel.clock import parse_instant
+from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.campaign_charts import Speed, chart_speed, choose_step
 from event_stream_engine.web.charts import Chart
+from event_stream_engine.web.cursors import read_cursor, write_cursor
 from event_stream_engine.web.formats import format_date, format_duration, format_number
 from event_stream_engine.web.pages.campaign_messages import describe_message
 from event_stream_engine.web.pages.monitoring import summarise_failures
@@ -72,7 +74,10 @@ async def show_campaigns(request: Request, state: str | None = None, before: str
     now = resources.clock.now()
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await campaigns.list_campaigns(
-            conn, limit=PAGE_LENGTH + 1, before=_read_place(before), state=state
+            conn,
+            limit=PAGE_LENGTH + 1,
+            before=read_cursor(before, parse_instant, UUID) if before else None,
+            state=state,
         )
         shown = found[:PAGE_LENGTH]
         names = await campaign_progress.list_names(conn, [one.id for one in shown])
@@ -105,7 +110,7 @@ async def show_campaigns(request: Request, state: str | None = None, before: str
         zone=resources.settings.timezone,
         first_href=f"/campaigns?{urlencode(asked)}" if before else None,
         next_href=last
-        and f"/campaigns?{urlencode({**asked, 'before': f'{last.created_at.isoformat()}_{last.id}'})}",
+        and f"/campaigns?{urlencode({**asked, 'before': write_cursor(format_instant(last.created_at), last.id)})}",
     )
 
 
@@ -128,7 +133,7 @@ async def _show_form(
     async with resources.pool.connection() as conn, snapshot(conn):
         campaign = None if campaign_id is None else await campaigns.load_campaign(conn, campaign_id)
         known_segments = await segments.list_segments(conn, 500)
-        known_templates = await templates.list_templates(conn, limit=500)
+        known_templates = await templates.list_templates(conn, 500)
         latest = await campaigns.list_campaigns(conn, limit=1)
     return render(
         request,
@@ -158,17 +163,19 @@ async def show_campaign(
         raise Invalid(f"There is no status {status!r}.", "status")
     resources = resources_of(request)
     zone, now = resources.settings.timezone, resources.clock.now()
-    is_refresh = "x-refresh" in request.headers  # of figures: the messages stay as they are under the reader's eyes
+    is_refresh = (
+        "x-refresh" in request.headers
+    )  # of figures: the messages stay as they are under the reader's eyes
     context: dict[str, Any] = {}
     async with resources.pool.connection() as conn, snapshot(conn):
         campaign = await campaigns.load_campaign(conn, campaign_id)
         names = (await campaign_progress.list_names(conn, [campaign_id]))[campaign_id]
         trail = await list_of_subject(conn, f"campaign:{campaign_id}", TIMELINE_LENGTH)
         progress = (await _load_progress(conn, [campaign], now)).get(campaign_id)
-        content = campaign.template
+        content: Mapping[str, Any] | None = campaign.template
         reach: int | None = 0
         if progress is None:
-            content = await templates.describe_template(conn, campaign.template_id)
+            content = asdict(await templates.load_template(conn, campaign.template_id))
             reach = await _count_reach(conn, campaign.segment_id, now)
         elif campaign.started_at is not None:
             window = Window(campaign.started_at, max(now, campaign.started_at + timedelta(seconds=1)))
@@ -192,7 +199,7 @@ async def show_campaign(
         text=(content or {}).get("body", ""),
         progress=progress,
         parts=list_parts(progress),
-        outlook=_describe_outlook(campaign, progress, zone, now),
+        outlook=_describe_outlook(campaign, progress, zone),
         is_settling=campaign.finished_at is not None
         and now - campaign.finished_at < SETTLING
         and progress is not None
@@ -249,9 +256,7 @@ def _find_moment(campaign: Campaign) -> tuple[str, datetime]:
     return "made", campaign.created_at
 
 
-def _describe_outlook(
-    campaign: Campaign, progress: Progress | None, zone: ZoneInfo, now: datetime
-) -> str:
+def _describe_outlook(campaign: Campaign, progress: Progress | None, zone: ZoneInfo) -> str:
     """Say what comes next and when."""
     if progress is None or campaign.started_at is None:
         return ""
@@ -271,9 +276,7 @@ def _describe_outlook(
     return "handing over" if turn else "all handed over"
 
 
-async def _draw_pace(
-    conn: Connection, campaign: Campaign, zone: ZoneInfo, now: datetime
-) -> dict[str, Any]:
+async def _draw_pace(conn: Connection, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     """Draw by seconds as long as these are known, by minutes later."""
     began = campaign.started_at or now
     ended = campaign.finished_at or now
@@ -328,7 +331,9 @@ async def _list_messages(
 
 
 def _filters(status: str | None, reason: str | None, **more: str) -> str:
-    return urlencode({name: value for name, value in (("status", status), ("reason", reason)) if value} | more)
+    return urlencode(
+        {name: value for name, value in (("status", status), ("reason", reason)) if value} | more
+    )
 
 
 def _describe_entry(entry: TrailEntry, zone: ZoneInfo) -> TimelineRow:
@@ -339,15 +344,6 @@ def _describe_entry(entry: TrailEntry, zone: ZoneInfo) -> TimelineRow:
     elif entry.action == "campaign.changed":
         detail = after.get("reason") or ", ".join(name.replace("_", " ") for name in after)
     engine = f"by the engine ({entry.actor.removeprefix('engine:')})"
-    return TimelineRow(entry.at, entry.action, detail, f"by {entry.actor_name}" if entry.actor_name else engine)
-
-
-def _read_place(text: str | None) -> tuple[datetime, UUID] | None:
-    """Read where a page of the list begins. Errors: Invalid."""
-    if text is None:
-        return None
-    at, _, campaign_id = text.rpartition("_")
-    try:
-        return parse_instant(at), UUID(campaign_id)
-    except ValueError:
-        raise Invalid("This page of the list does not exist. Begin with the first one.", "before") from None
+    return TimelineRow(
+        entry.at, entry.action, detail, f"by {entry.actor_name}" if entry.actor_name else engine
+    )

@@ -1,6 +1,7 @@
 """`/audience/imports`: bring people in, and see what became of each file."""
 
 from datetime import datetime
+from uuid import UUID
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.responses import Response
 
 from event_stream_engine.audience import importing
 from event_stream_engine.audience.importing import Import
+from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.phone import REGIONS
 from event_stream_engine.web.cursors import read_cursor, write_cursor
 from event_stream_engine.web.formats import format_duration
@@ -23,7 +25,7 @@ _OPEN = frozenset({"uploading", "waiting", "running"})
 async def show_imports(request: Request, before: str | None = None) -> Response:
     resources = resources_of(request)
     now = resources.clock.now()
-    place = read_cursor(before) if before else None
+    place = read_cursor(before, parse_instant, UUID) if before else None
     async with resources.pool.connection() as conn:
         found = await importing.list_imports(conn, PAGE_LENGTH + 1, place)
     shown = found[:PAGE_LENGTH]
@@ -42,7 +44,9 @@ async def show_imports(request: Request, before: str | None = None) -> Response:
         regions=[(region, region) for region in REGIONS],
         outlook=outlook,
         is_running=any(one.state in _OPEN for one in shown),
-        next_href=f"/audience/imports?before={write_cursor(shown[-1])}" if more else None,
+        next_href=f"/audience/imports?before={write_cursor(format_instant(shown[-1].created_at), shown[-1].id)}"
+        if more
+        else None,
         first_href="/audience/imports" if before else None,
         may_write=may_write(request),
         as_of=now,
