@@ -83,12 +83,13 @@ async def main(url: str, folder: str, simulator_url: str, shift: str, *failpoint
             "ESE_SIMULATOR_URL": simulator_url,
         }
     )
-    sender.CLAIM = 15  # several claims, so that a kill leaves some done, some begun and some untouched
-    sender.CALLS = 20
     if failpoint:
+        sender.CLAIM = 15  # several claims, so that a kill leaves some done, some begun and some untouched
+        sender.CALLS = 20
         die_at(failpoint[0], int(failpoint[1]))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    print("ready", flush=True)
     async with twilio.open_provider(settings) as provider:
         await sender.run_sender(settings, url, ShiftedClock(float(shift)), stopping, provider)
 

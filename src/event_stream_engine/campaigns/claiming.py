@@ -14,6 +14,7 @@ from event_stream_engine.campaigns import outbox, pacing
 from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.campaigns.compliance import Moment, Order, Verdict, judge_message, judge_reply
 from event_stream_engine.campaigns.outbox import REPLIES, Claim, Deferral, Due, Facts
+from event_stream_engine.campaigns.prohibited import list_words
 from event_stream_engine.campaigns.rendering import Content
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.clock import Clock
@@ -66,7 +67,7 @@ async def claim_messages(
     if tokens == 0:
         return None
     due = await outbox.hold_due(conn, order.campaign_id, now, tokens + EXTRA)
-    moment = Moment(now, tokens)
+    moment = Moment(now, tokens, await list_words(conn))
     facts, microseconds = await _load_facts(conn, due, secret_key, needs_inbound=order.channel == "whatsapp")
     verdicts = []
     for one, fact in zip(due, facts, strict=True):

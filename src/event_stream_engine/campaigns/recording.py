@@ -15,6 +15,7 @@ from event_stream_engine.campaigns.claiming import ACTOR
 from event_stream_engine.campaigns.compliance import Verdict
 from event_stream_engine.campaigns.outbox import Finish
 from event_stream_engine.infra.database import Connection
+from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.messaging.provider import Accepted, Outcome, Postponed, Refused, Unknown
 from event_stream_engine.stream.log import Event, append_own_events
@@ -27,12 +28,13 @@ OPTED_OUT = 21610
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of one call. `at`: when it ended; `microseconds`: how long it took."""
+    """The end of one call. `handed_at`: the second it was counted in; `at`: when it ended."""
 
     claim_id: UUID
     campaign_id: UUID | None
     verdict: Verdict
     outcome: Outcome
+    handed_at: datetime
     at: datetime
     microseconds: int
 
@@ -131,7 +133,13 @@ def _conclude(answer: Answer, now: datetime, chance: Random) -> tuple[Finish, Ev
 
 def _finish_decision(answer: Answer, word: str, now: datetime, detail: dict[str, Any]) -> str:
     decision = answer.verdict.describe(answer.campaign_id)
-    delivery = {"step": "delivery", "outcome": word, "microseconds": answer.microseconds} | detail
+    delivery = {
+        "step": "delivery",
+        "outcome": word,
+        "microseconds": answer.microseconds,
+        "handed_at": format_instant(answer.handed_at),
+    }
+    delivery |= detail
     decision["steps"] = [*decision["steps"], delivery]
     if not isinstance(answer.outcome, Unknown):
         waited = round((now - answer.at).total_seconds() * 1_000_000)

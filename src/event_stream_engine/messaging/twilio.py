@@ -174,7 +174,10 @@ class _HttpClient(AsyncHttpClient):  # type: ignore[misc]
             method,
             URL(f"{uri}?{urlencode(params)}" if params else uri, encoded=True),
             data=urlencode(data, doseq=True).encode("ascii") if data else None,
-            headers={**(headers or {}), **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {})},
+            headers={
+                **(headers or {}),
+                **({"Authorization": aiohttp.encode_basic_auth(*auth)} if auth else {}),
+            },
             allow_redirects=allow_redirects,
         ) as answer:
             body = (await answer.read()).decode("utf-8", "replace")

@@ -24,7 +24,7 @@ from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
-from event_stream_engine.web.api import analytics, imports, monitoring, replies, segments, users
+from event_stream_engine.web.api import analytics, imports, monitoring, replies, segments, templates, users
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
@@ -112,6 +112,7 @@ def compose_routes() -> FastAPI:
         replies.router,
         imports.router,
         segments.router,
+        templates.router,
         users.router,
     ):
         app.include_router(router, prefix="/api/v1", dependencies=may_read)

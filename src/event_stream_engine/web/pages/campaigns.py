@@ -133,7 +133,7 @@ async def _show_form(
     async with resources.pool.connection() as conn, snapshot(conn):
         campaign = None if campaign_id is None else await campaigns.load_campaign(conn, campaign_id)
         known_segments = await segments.list_segments(conn, 500)
-        known_templates = await templates.list_templates(conn, 500)
+        known_templates = await templates.list_templates(conn, limit=500)
         latest = await campaigns.list_campaigns(conn, limit=1)
     return render(
         request,

@@ -30,7 +30,7 @@ async def show_templates(request: Request, after: str | None = None) -> Response
     resources = resources_of(request)
     place = read_cursor(after, str, UUID) if after else None
     async with resources.pool.connection() as conn:
-        found = await templates.list_templates(conn, PAGE_LENGTH + 1, place)
+        found = await templates.list_templates(conn, limit=PAGE_LENGTH + 1, after=place)
     shown = found[:PAGE_LENGTH]
     more = len(found) > PAGE_LENGTH
     return render(

@@ -24,7 +24,7 @@ function show(found) {
   const { size } = found;
   place.textContent = found.text ?? "";
   tell([
-    ["Not sent", found.missing?.length ? `this person has no ${found.missing.join(", ")} and the template no fallback for it` : found.reason],
+    ["Not sent", found.missing.length ? `this person has no ${found.missing.join(", ")}, and the template no fallback for it` : found.detail],
     ["Length", size && `${plural(size.characters, "character")} of at most ${size.longest.toLocaleString("en")}`],
     ["Segments", size && found.channel !== "whatsapp" && `${size.segments.toLocaleString("en")} in ${size.encoding}`],
     ["UCS-2", size && found.channel !== "whatsapp" && nameCharacter(size)],
@@ -34,7 +34,8 @@ function show(found) {
 
 async function preview(content, user, signal) {
   try {
-    show(await send("POST", "/api/v1/templates/preview", { ...content, user: user || null }, { signal }));
+    const found = await send("POST", "/api/v1/templates/preview", { template: { name: "preview", ...content }, user: user || null }, { signal });
+    show({ ...found, channel: content.channel });
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
     place.textContent = "";
