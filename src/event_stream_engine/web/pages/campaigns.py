@@ -59,6 +59,20 @@ class CampaignRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Which of a campaign's messages are asked for, from behind which on."""
+
+    status: str | None
+    reason: str | None
+    after: UUID | None
+
+    def link(self, campaign_id: UUID, **more: str) -> str:
+        filters = {"status": self.status, "reason": self.reason}
+        query = urlencode({name: value for name, value in filters.items() if value} | more)
+        return f"/campaigns/{campaign_id}?{query}#messages"
+
+
+@dataclass(frozen=True, slots=True)
 class TimelineRow:
     at: datetime
     action: str
@@ -166,26 +180,28 @@ async def show_campaign(
     is_refresh = (
         "x-refresh" in request.headers
     )  # of figures: the messages stay as they are under the reader's eyes
+    asked = Asked(status, reason, after)
     context: dict[str, Any] = {}
     async with resources.pool.connection() as conn, snapshot(conn):
         campaign = await campaigns.load_campaign(conn, campaign_id)
         names = (await campaign_progress.list_names(conn, [campaign_id]))[campaign_id]
         trail = await list_of_subject(conn, f"campaign:{campaign_id}", TIMELINE_LENGTH)
+        ran = _read_run(campaign)
         progress = (await _load_progress(conn, [campaign], now)).get(campaign_id)
         content: Mapping[str, Any] | None = campaign.template
         reach: int | None = 0
-        if progress is None:
+        if progress is None or ran is None:
             content = asdict(await templates.load_template(conn, campaign.template_id))
             reach = await _count_reach(conn, campaign.segment_id, now)
-        elif campaign.started_at is not None:
-            window = Window(campaign.started_at, max(now, campaign.started_at + timedelta(seconds=1)))
+        else:
+            window = Window(ran.started_at, max(now, ran.started_at + timedelta(seconds=1)))
             context["failures"] = failures = await load_failures(conn, Scope(window, campaign_id))
             context["failure_summary"] = summarise_failures(failures, progress.handed_over)
             context |= await _draw_pace(conn, campaign, zone, now)
             context |= (
                 {"messages": [], "next_href": None}
                 if is_refresh
-                else await _list_messages(conn, campaign, status, reason, after, now)
+                else await _list_messages(conn, ran, asked, now)
             )
     return render(
         request,
@@ -208,7 +224,7 @@ async def show_campaign(
         timeline=[_describe_entry(entry, zone) for entry in trail],
         status=status,
         reason=reason,
-        first_href=f"/campaigns/{campaign_id}?{_filters(status, reason)}#messages" if after else None,
+        first_href=asked.link(campaign_id) if after else None,
         may_write=may_write(request),
         as_of=now,
         zone=zone,
@@ -229,12 +245,14 @@ def list_parts(progress: Progress | None) -> list[tuple[str, float]]:
     return [(name, count * 100 / progress.recipients) for name, count in counts if count]
 
 
+def _read_run(campaign: Campaign) -> Ran | None:
+    if campaign.started_at is None:
+        return None
+    return Ran(campaign.id, campaign.started_at, campaign.finished_at, campaign.recipients)
+
+
 async def _load_progress(conn: Connection, shown: list[Campaign], now: datetime) -> dict[UUID, Progress]:
-    started = [
-        Ran(one.id, one.started_at, one.finished_at, one.recipients)
-        for one in shown
-        if one.started_at is not None
-    ]
+    started = [ran for one in shown if (ran := _read_run(one)) is not None]
     return dict(await campaign_progress.load_progress(conn, started, now))
 
 
@@ -263,10 +281,14 @@ def _describe_outlook(campaign: Campaign, progress: Progress | None, zone: ZoneI
     if campaign.finished_at is not None:
         took = (campaign.finished_at - campaign.started_at).total_seconds()
         return f"{campaign.state} after {format_duration(took)}"
-    if campaign.filled_at is None and campaign.state == "running":
-        return f"still adding recipients, {format_number(campaign.recipients)} so far"
     if campaign.state == "paused":
         return f"paused, {format_number(progress.pending)} wait"
+    if campaign.filled_at is None:
+        return f"still adding recipients, {format_number(campaign.recipients)} so far"
+    return _describe_rest(progress, zone)
+
+
+def _describe_rest(progress: Progress, zone: ZoneInfo) -> str:
     deferred = sum(progress.deferred.values())
     turn = max(0, progress.pending - deferred)
     if turn and progress.per_second:
@@ -304,36 +326,22 @@ async def _draw_pace(conn: Connection, campaign: Campaign, zone: ZoneInfo, now: 
     }
 
 
-async def _list_messages(
-    conn: Connection,
-    campaign: Campaign,
-    status: str | None,
-    reason: str | None,
-    after: UUID | None,
-    now: datetime,
-) -> dict[str, Any]:
-    assert campaign.started_at is not None
+async def _list_messages(conn: Connection, ran: Ran, asked: Asked, now: datetime) -> dict[str, Any]:
     found = await campaign_progress.list_messages(
         conn,
-        campaign.id,
-        campaign.started_at,
+        ran.campaign_id,
+        ran.started_at,
         most=MESSAGES_LENGTH + 1,
-        after=after,
-        status=status,
-        reason=reason,
+        after=asked.after,
+        status=asked.status,
+        reason=asked.reason,
     )
     shown = found[:MESSAGES_LENGTH]
-    next_href = None
-    if len(found) > MESSAGES_LENGTH:
-        asked = _filters(status, reason, after=str(shown[-1].id))
-        next_href = f"/campaigns/{campaign.id}?{asked}#messages"
-    return {"messages": [describe_message(one, now) for one in shown], "next_href": next_href}
-
-
-def _filters(status: str | None, reason: str | None, **more: str) -> str:
-    return urlencode(
-        {name: value for name, value in (("status", status), ("reason", reason)) if value} | more
-    )
+    more = len(found) > MESSAGES_LENGTH
+    return {
+        "messages": [describe_message(one, now) for one in shown],
+        "next_href": asked.link(ran.campaign_id, after=str(shown[-1].id)) if more else None,
+    }
 
 
 def _describe_entry(entry: TrailEntry, zone: ZoneInfo) -> TimelineRow:
