@@ -40,7 +40,7 @@ from event_stream_engine.web.wording import CAMPAIGN_STATES, MESSAGE_STATUSES
 
 router = APIRouter(prefix="/campaigns", include_in_schema=False)
 PAGE_LENGTH = 25
-MESSAGES_LENGTH = 50
+MESSAGES_LENGTH = 25
 TIMELINE_LENGTH = 50
 SETTLING = timedelta(hours=1)  # after the end, receipts still come often enough to watch
 _OPERATOR = Depends(require_role(Role.operator))

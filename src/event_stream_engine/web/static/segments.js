@@ -29,6 +29,7 @@ const SPANS = [["days_ago", "days ago"], ["hours_ago", "hours ago"], ["date", "o
 if (builder) {
   const { operators, states, channels } = JSON.parse(document.getElementById("catalogue").textContent);
   const fields = JSON.parse(document.getElementById("fields").textContent);
+  const stateNames = Object.fromEntries(states);
   const form = builder.closest("form");
   const source = document.getElementById("filter-json");
   const places = new Map(); // path in the tree → the element that stands for it
@@ -212,7 +213,7 @@ if (builder) {
       count.textContent = found.people.toLocaleString("en");
       sample.replaceChildren(...found.sample.map((person) => make("li", {},
         make("span", { textContent: person.phone_e164 }),
-        make("span", { textContent: [person.country, person.consent_state].filter(Boolean).join(" · ") }))));
+        make("span", { textContent: [person.country, stateNames[person.consent_state]].filter(Boolean).join(" · ") }))));
       if (!found.sample.length) sample.append(make("li", { className: "empty", textContent: "Nobody. Loosen a condition." }));
     } catch (fault) {
       if (fault.name === "AbortError") throw fault;
