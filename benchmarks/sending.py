@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC
 from datetime import time as time_of_day
 from pathlib import Path
 from uuid import uuid4

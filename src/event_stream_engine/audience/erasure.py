@@ -40,6 +40,14 @@ async def forget_person(conn: Connection, secret_key: str, erasure: Erasure, at:
     return profiles, entries
 
 
+async def disguise_evidence(conn: Connection, sids: Sequence[str], erasure: Erasure) -> None:
+    """Put the pseudonym in place of the number in others' words about consent."""
+    await SQL.disguise_evidence.execute(
+        conn,
+        {"sids": list(sids), "digits": erasure.phone[1:], "pseudonym_digits": erasure.pseudonym[1:]},
+    )
+
+
 async def begin_erasure(conn: Connection, erasure: Erasure, at: datetime) -> None:
     """Leave the log to the worker."""
     await SQL.begin_erasure.execute(conn, {"pseudonym": erasure.pseudonym, "phone": erasure.phone, "at": at})

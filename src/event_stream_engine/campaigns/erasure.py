@@ -3,6 +3,7 @@
 Figures stay as they are, but for one user less; the audit trail never held a number.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -35,6 +36,13 @@ async def erase_person(conn: Connection, actor: Actor, secret_key: str, phone: s
         raise NotFound("Nothing is known of this number, so nothing was erased.")
     await audience_erasure.begin_erasure(conn, erasure, at)
     await record(conn, actor, Entry(at, "user.erased", name_person(secret_key, phone), after=removed))
+
+
+async def scrub_events(conn: Connection, erasure: Erasure, day: date, keys: Sequence[UUID]) -> None:
+    """Scrub events of a day and what was projected from them. The projector must be held meanwhile."""
+    sids = await log_erasure.scrub_events(conn, day, keys, erasure.phone, erasure.pseudonym)
+    await messaging_erasure.disguise_mentions(conn, sids, erasure.phone, erasure.pseudonym)
+    await audience_erasure.disguise_evidence(conn, sids, erasure)
 
 
 async def finish_erasure(conn: Connection, secret_key: str, erasure: Erasure, at: datetime) -> None:

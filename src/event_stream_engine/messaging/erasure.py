@@ -14,6 +14,13 @@ async def disguise_person(conn: Connection, phone: str, pseudonym: str) -> tuple
     return await SQL.disguise_messages.execute(conn, place), await SQL.disguise_inbound.execute(conn, place)
 
 
+async def disguise_mentions(conn: Connection, sids: Sequence[str], phone: str, pseudonym: str) -> None:
+    """Put a pseudonym in place of a number in what others wrote."""
+    await SQL.disguise_mentions.execute(
+        conn, {"sids": list(sids), "digits": phone[1:], "pseudonym_digits": pseudonym[1:]}
+    )
+
+
 async def list_sids_to(conn: Connection, phones: Sequence[str]) -> list[str]:
     """Return the SIDs of the messages to these people."""
     sids: list[str] = await SQL.list_sids_to.value(conn, {"phones": list(phones)})

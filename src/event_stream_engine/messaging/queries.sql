@@ -290,6 +290,13 @@ UPDATE inbound_events
 SET from_phone = %(pseudonym)s, body = CASE keyword WHEN 'general' THEN '' ELSE keyword END
 WHERE from_phone = %(phone)s;
 
+-- name: disguise_mentions :exec
+-- for: what others wrote about somebody erased
+-- in: sids text[]; digits, pseudonym_digits
+-- index: inbound_events (message_sid)
+-- note: their words stay, the number in them does not; exactly as in the scrubbed log
+UPDATE inbound_events SET body = replace(body, %(digits)s, %(pseudonym_digits)s) WHERE message_sid = ANY (%(sids)s::text[]);
+
 -- name: list_sids_to :one
 -- for: messages whose late callbacks would bring an erased number back
 -- in: phones text[]

@@ -18,8 +18,13 @@ _KEPT = (
 
 
 @dataclass(frozen=True, slots=True)
-class LogDay:
+class _LogDay:
     day: date
+
+
+@dataclass(frozen=True, slots=True)
+class _Scrubbed:
+    sid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class LateNumber:
 
 async def list_days(conn: Connection) -> list[date]:
     """Return the days of the log, oldest first."""
-    return [row.day for row in await SQL.list_log_days.many(conn, LogDay)]
+    return [row.day for row in await SQL.list_log_days.many(conn, _LogDay)]
 
 
 async def find_mentions(conn: Connection, day: date, phone: str) -> list[UUID]:
@@ -39,10 +44,13 @@ async def find_mentions(conn: Connection, day: date, phone: str) -> list[UUID]:
     return found
 
 
-async def scrub_events(conn: Connection, day: date, keys: Sequence[UUID], phone: str, pseudonym: str) -> None:
-    """Put the pseudonym in place of the number, and take the person's words and names away."""
-    await SQL.scrub_events.execute(
+async def scrub_events(
+    conn: Connection, day: date, keys: Sequence[UUID], phone: str, pseudonym: str
+) -> list[str]:
+    """Put the pseudonym in place of the number, take the person's words and names away, and return the SIDs concerned."""
+    scrubbed = await SQL.scrub_events.many(
         conn,
+        _Scrubbed,
         {
             "day": day,
             "keys": list(keys),
@@ -51,6 +59,7 @@ async def scrub_events(conn: Connection, day: date, keys: Sequence[UUID], phone:
             "kept": list(_KEPT),
         },
     )
+    return [event.sid for event in scrubbed]
 
 
 async def find_late_numbers(conn: Connection, day: date, sids: Sequence[str]) -> list[LateNumber]:

@@ -214,9 +214,10 @@ SELECT coalesce(array_agg(dedupe_key), '{}') FROM events
 WHERE received_on = %(day)s AND event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
   AND payload::text LIKE '%%' || %(digits)s || '%%';
 
--- name: scrub_events :exec
+-- name: scrub_events :many
 -- for: events that hold a number of somebody erased
 -- in: day, keys uuid[]; digits (of the number), pseudonym_digits; kept text[]: parameters that tell nothing of a person
+-- out: sid
 -- index: events primary key
 -- note: of the person's own events only what is projected stays: of the words the keyword they amount to, of the number
 --       its country; another's words lose the number alone. So a recount makes the same rows of them.
@@ -230,7 +231,8 @@ SET payload = CASE WHEN concat(e.payload ->> 'To', ' ', CASE WHEN e.event_type L
     ELSE d.disguised END
 FROM (SELECT received_on, dedupe_key, replace(payload::text, %(digits)s, %(pseudonym_digits)s)::jsonb AS disguised
       FROM events WHERE received_on = %(day)s AND dedupe_key = ANY (%(keys)s::uuid[])) AS d
-WHERE e.received_on = %(day)s AND e.received_on = d.received_on AND e.dedupe_key = d.dedupe_key;
+WHERE e.received_on = %(day)s AND e.received_on = d.received_on AND e.dedupe_key = d.dedupe_key
+RETURNING coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid', '') AS sid;
 
 -- name: find_late_numbers :many
 -- for: callbacks about messages to somebody erased that came after the log was scrubbed

@@ -28,27 +28,8 @@ from event_stream_engine.web.api import analytics, imports, monitoring, replies,
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
-from event_stream_engine.web.pages import (
-    audience,
-    campaign_messages,
-    campaigns,
-    sign_in,
-)
-from event_stream_engine.web.pages import (
-    imports as imports_page,
-)
-from event_stream_engine.web.pages import (
-    monitoring as monitoring_page,
-)
-from event_stream_engine.web.pages import (
-    replies as replies_page,
-)
-from event_stream_engine.web.pages import (
-    segments as segments_page,
-)
-from event_stream_engine.web.pages import (
-    templates as templates_page,
-)
+from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
@@ -106,27 +87,10 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    for router in (
-        analytics.router,
-        monitoring.router,
-        replies.router,
-        imports.router,
-        segments.router,
-        templates.router,
-        users.router,
-    ):
-        app.include_router(router, prefix="/api/v1", dependencies=may_read)
+    for api in (analytics, monitoring, users, segments, imports, templates, replies):
+        app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
-    for page in (
-        monitoring_page.router,
-        templates_page.router,
-        replies_page.router,
-        campaigns.router,
-        campaign_messages.router,
-        segments_page.router,
-        imports_page.router,
-        audience.router,
-    ):
+    for page in PAGES:
         app.include_router(page, dependencies=may_read)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)

@@ -45,13 +45,19 @@ async def finish(conn: Connection, secret_key: str, one: Erasure, clock: Clock) 
     for day in await log_erasure.list_days(conn):
         keys = await log_erasure.find_mentions(conn, day, one.phone)
         for start in range(0, len(keys), log_erasure.SCRUBBED_AT_ONCE):
+            chunk = keys[start : start + log_erasure.SCRUBBED_AT_ONCE]
             async with transaction(conn):
-                chunk = keys[start : start + log_erasure.SCRUBBED_AT_ONCE]
-                await log_erasure.scrub_events(conn, day, chunk, one.phone, one.pseudonym)
+                await _hold_projector(conn)
+                await erasure.scrub_events(conn, one, day, chunk)
     async with transaction(conn):
-        while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
-            await asyncio.sleep(0.05)
+        await _hold_projector(conn)
         await erasure.finish_erasure(conn, secret_key, one, clock.now())
+
+
+async def _hold_projector(conn: Connection) -> None:
+    """Wait for the batch in hand: it holds events as they were before."""
+    while await log.lock_place(conn) is None:  # noqa: ASYNC110 - another process holds it
+        await asyncio.sleep(0.02)
 
 
 async def look_for_late(conn: Connection, secret_key: str, now: datetime) -> None:
