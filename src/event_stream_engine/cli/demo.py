@@ -37,7 +37,7 @@ from event_stream_engine.worker.projector import pause
 
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
 EMAIL = "demo@example.com"
-MESSAGES_PER_MINUTE = 20.0
+MESSAGES_PER_MINUTE = 12.0  # beside the campaigns; more would make the first start long
 HISTORY = timedelta(days=2)  # the last 24 hours and the 24 before them
 BEHAVIOUR = Behaviour(speed=4.0)
 ACTOR = Actor("engine:demo")
