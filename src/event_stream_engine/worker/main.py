@@ -17,6 +17,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 
 UPKEEP = timedelta(minutes=10)
@@ -28,6 +29,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
+        tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 
