@@ -218,7 +218,7 @@ WITH entered AS (
     FROM inbound_batch
     WHERE keyword IN ('stop', 'start', 'yes')
     ORDER BY message_sid, received_at
-    ON CONFLICT (message_sid) DO NOTHING
+    ON CONFLICT (message_sid) WHERE message_sid IS NOT NULL DO NOTHING
     RETURNING id
 )
 INSERT INTO consent_new SELECT id FROM entered;
@@ -255,3 +255,325 @@ WHERE state_before <> state_after;
 -- for: recounting: every user as one +1 into user_changes
 -- note: see note_all_consent
 INSERT INTO user_changes SELECT 1, consent_state FROM users;
+
+------------------------------------------------------------------------------------------------------------------
+-- imports
+------------------------------------------------------------------------------------------------------------------
+
+-- name: create_import :exec
+-- for: an import whose file is yet to come
+-- in: id, file_name, format, default_region, consent_proof, actor, now
+-- note: not waiting before the last chunk is there
+INSERT INTO imports (id, file_name, format, default_region, consent_proof, state, actor, created_at)
+VALUES (%(id)s, %(file_name)s, %(format)s, %(default_region)s, %(consent_proof)s, 'uploading', %(actor)s, %(now)s);
+
+-- name: append_import_chunk :maybe
+-- for: the next piece of an uploaded file
+-- in: id, number (from 0), bytes, most (bytes of a file)
+-- out: size_bytes so far; no row when the file would be too large, or is complete already
+-- index: imports primary key
+-- note: size and chunk in one statement, so that a file is never longer than it says
+WITH grown AS (
+    UPDATE imports SET size_bytes = size_bytes + length(%(bytes)s::bytea)
+    WHERE id = %(id)s AND state = 'uploading' AND size_bytes + length(%(bytes)s::bytea) <= %(most)s
+    RETURNING id, size_bytes
+), stored AS (
+    INSERT INTO import_chunks (import_id, number, bytes) SELECT id, %(number)s, %(bytes)s FROM grown
+)
+SELECT size_bytes FROM grown;
+
+-- name: finish_upload :exec
+-- for: a file that is complete
+-- in: id
+-- index: imports primary key
+-- note: from here on the worker may take it
+UPDATE imports SET state = 'waiting' WHERE id = %(id)s AND state = 'uploading';
+
+-- name: begin_local_import :exec
+-- for: an import from the command line, which reads its file itself
+-- in: id, size_bytes, now
+-- index: imports primary key
+-- note: it has no chunks; a worker that finds it left behind can only say so
+UPDATE imports SET state = 'running', size_bytes = %(size_bytes)s, started_at = %(now)s, beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: find_import :maybe
+-- for: one import
+-- in: id
+-- out: a row of imports
+-- index: imports primary key
+-- note: all columns: they are its progress
+SELECT id, file_name, format, default_region, consent_proof, state, error, actor, size_bytes, read_bytes, rows, created, changed,
+       unchanged, duplicates, rejected, applied_to, created_at, started_at, beat_at, finished_at
+FROM imports WHERE id = %(id)s;
+
+-- name: list_imports :many
+-- for: the page and the API, newest first
+-- in: most; before_at, before_id: the place to go on from, or NULL
+-- out: rows of imports
+-- index: imports (created_at)
+-- note: an upload given up stays to be seen
+SELECT id, file_name, format, default_region, consent_proof, state, error, actor, size_bytes, read_bytes, rows, created, changed,
+       unchanged, duplicates, rejected, applied_to, created_at, started_at, beat_at, finished_at
+FROM imports
+WHERE %(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, %(before_id)s::uuid)
+ORDER BY created_at DESC, id DESC
+LIMIT %(most)s;
+
+-- name: list_rejects :many
+-- for: the rejected rows, for reading and for the file to download
+-- in: id, after (row), most
+-- out: row, reason, value
+-- index: import_rejects primary key
+-- note: by place, so that a million of them can be streamed
+SELECT row, reason, value FROM import_rejects WHERE import_id = %(id)s AND row > %(after)s ORDER BY row LIMIT %(most)s;
+
+-- name: claim_import :maybe
+-- for: the next import to be done, oldest first
+-- in: now, silent_since: a worker that gave no sign since then has left its import
+-- out: a row of imports
+-- index: imports (created_at)
+-- note: SKIP LOCKED: two workers take two imports
+UPDATE imports SET state = 'running', started_at = coalesce(started_at, %(now)s), beat_at = %(now)s
+WHERE id = (SELECT id FROM imports
+            WHERE state = 'waiting' OR (state = 'running' AND beat_at < %(silent_since)s)
+            ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, file_name, format, default_region, consent_proof, state, error, actor, size_bytes, read_bytes, rows, created, changed,
+          unchanged, duplicates, rejected, applied_to, created_at, started_at, beat_at, finished_at;
+
+-- name: count_waiting_imports :one
+-- for: whether claim_import would find any
+-- in: silent_since
+-- out: count
+-- note: imports are few
+SELECT count(*) FROM imports WHERE state = 'waiting' OR (state = 'running' AND beat_at < %(silent_since)s);
+
+-- name: find_import_chunk :one
+-- for: an uploaded file, piece by piece
+-- in: id, number
+-- out: bytes, no row behind the last
+-- index: import_chunks primary key
+-- note: about 1 MB each
+SELECT bytes FROM import_chunks WHERE import_id = %(id)s AND number = %(number)s;
+
+-- name: end_import :exec
+-- for: an import that is completed or has failed
+-- in: id, state, error, now
+-- index: imports primary key
+-- note: the file goes: it is people's data and has done its service
+WITH gone AS (DELETE FROM import_chunks WHERE import_id = %(id)s)
+UPDATE imports SET state = %(state)s, error = %(error)s, finished_at = %(now)s, beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: drop_import_rows :exec
+-- for: what an import before left on this connection
+-- note: see create_import_rows
+DROP TABLE IF EXISTS import_rows;
+
+-- name: create_import_rows :exec
+-- for: the rows of one file
+-- note: temporary: without WAL, and gone with the connection of an import that was killed
+CREATE TEMPORARY TABLE import_rows (row bigint, phone text, consent text, timezone text, attributes jsonb);
+
+-- name: create_import_batch :exec
+-- for: the people applied in one transaction, each with its last row
+-- note: emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS import_batch (
+    row bigint, phone text, action text, timezone text, attributes jsonb, country text, entry uuid -- the ledger's, if consent changes
+) ON COMMIT DELETE ROWS;
+
+-- name: create_import_done :exec
+-- for: what became of the people of a batch
+-- note: emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS import_done (
+    phone text PRIMARY KEY, is_new boolean, state_before text, state_after text, occurs_at timestamptz -- NULL: now
+) ON COMMIT DELETE ROWS;
+
+-- name: insert_rejects :exec
+-- for: rows that are no person
+-- in: id; row bigint[], reason text[], value text[] of equal length
+-- index: import_rejects primary key
+-- note: an import taken over reads its file again
+INSERT INTO import_rejects (import_id, row, reason, value)
+SELECT %(id)s, row, reason, value FROM unnest(%(row)s::bigint[], %(reason)b::text[], %(value)b::text[]) AS rejected (row, reason, value)
+ON CONFLICT DO NOTHING;
+
+-- name: tell_import_read :exec
+-- for: progress of reading
+-- in: id, rows, read_bytes, now
+-- index: imports primary key; import_rejects primary key
+-- note: the beat keeps others from taking it over; rejects are counted, not added, because a file may be read twice
+UPDATE imports SET rows = %(rows)s, read_bytes = %(read_bytes)s, beat_at = %(now)s,
+       rejected = (SELECT count(*) FROM import_rejects WHERE import_id = %(id)s)
+WHERE id = %(id)s;
+
+-- name: index_import_rows :exec
+-- for: applying in the order of numbers, a number's last row first
+-- note: made after COPY, which is quicker than keeping it
+CREATE INDEX ON import_rows (phone, row DESC);
+
+-- name: analyze_import_rows :exec
+-- for: the planner, which knows nothing of a temporary table
+-- note: without it each batch would sort the whole file
+ANALYZE import_rows;
+
+-- name: tell_import_duplicates :exec
+-- for: rows whose number comes again in the file
+-- in: id, now
+-- note: an index-only look at the whole file, once
+UPDATE imports SET duplicates = (SELECT count(*) - count(DISTINCT phone) FROM import_rows), beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: fill_import_batch :exec
+-- for: the next people in the order of numbers
+-- in: id, now, after (number), most, proof: whether consent in the file is proved
+-- out: rows of import_batch; row count
+-- index: import_rows (phone, row DESC)
+-- note: the country is found once here, and tells whether it is a number at all. The entry is a time-ordered UUID as
+--       time_ordered_uuid makes them, with the time written once and not for each row
+INSERT INTO import_batch (row, phone, action, timezone, attributes, country, entry)
+SELECT n.row, n.phone,
+       CASE n.consent WHEN 'OPT_IN' THEN CASE WHEN %(proof)s THEN 'prove' ELSE 'opt_in' END WHEN 'OPT_OUT' THEN 'opt_out' WHEN 'STOP' THEN 'stop' END,
+       n.timezone, n.attributes, c.country, CASE WHEN n.consent IS NOT NULL THEN (k.prefix || substr(n.name, 1, 3) || 'a' || substr(n.name, 4, 15))::uuid END
+FROM (SELECT lpad(to_hex(floor(date_part('epoch', %(now)s::timestamptz) * 1000)::bigint), 12, '0') || '8' AS prefix) AS k,
+     (SELECT DISTINCT ON (phone) row, phone, consent, timezone, attributes, md5(%(id)s::text || phone) AS name
+      FROM import_rows WHERE phone > %(after)s
+      ORDER BY phone, row DESC LIMIT %(most)s) AS n
+LEFT JOIN LATERAL phone_country(n.phone) AS c ON true;
+
+-- name: advance_import :exec
+-- for: the place from which an import that is taken over goes on
+-- in: id, now; rows of import_batch
+-- index: imports primary key
+-- note: commits with what is done; before rows of the batch are rejected, or the last of them would come again
+UPDATE imports SET applied_to = (SELECT max(phone) FROM import_batch), beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: reject_suppressed :exec
+-- for: people who were erased and must not come back
+-- in: id; inner, outer (the pads of the HMAC); rows of import_batch
+-- index: suppressions primary key
+-- note: not a hash is computed while nobody has been erased
+WITH erased AS (
+    DELETE FROM import_batch b
+    WHERE EXISTS (SELECT FROM suppressions)
+      AND EXISTS (SELECT FROM suppressions s
+                  WHERE s.phone_hash = sha256(%(outer)s::bytea || sha256(%(inner)s::bytea || convert_to('person:' || b.phone, 'UTF8'))))
+    RETURNING b.row
+)
+INSERT INTO import_rejects (import_id, row, reason, value)
+SELECT %(id)s, row, 'erased at the person''s request', '' FROM erased
+ON CONFLICT DO NOTHING;
+
+-- name: reject_countryless :exec
+-- for: numbers that no country gives out
+-- in: id; rows of import_batch
+-- note: libphonenumber's patterns, as everywhere
+WITH wrong AS (
+    DELETE FROM import_batch WHERE country IS NULL RETURNING row, phone
+)
+INSERT INTO import_rejects (import_id, row, reason, value)
+SELECT %(id)s, row, 'not a number of any country', phone FROM wrong
+ON CONFLICT DO NOTHING;
+
+-- name: list_closing :many
+-- for: people of the batch whose consent may be closed by it
+-- out: phone
+-- note: mostly none
+SELECT phone FROM import_batch WHERE action IN ('stop', 'opt_out') ORDER BY phone;
+
+-- name: insert_people :exec
+-- for: people who are not there yet
+-- in: id, now; rows of import_batch
+-- out: rows of import_done; row count
+-- index: users primary key
+-- note: in the order of numbers; whoever is there already is left to lock_known_people
+WITH made AS (
+    INSERT INTO users (phone_e164, attributes, consent_state, consent_entry, country, timezone, created_at, updated_at)
+    SELECT phone, attributes, coalesce(consent_step('UNKNOWN', action), 'UNKNOWN'),
+           entry, country, timezone, %(now)s, %(now)s
+    FROM import_batch
+    ORDER BY phone
+    ON CONFLICT (phone_e164) DO NOTHING
+    RETURNING phone_e164, consent_state
+)
+INSERT INTO import_done (phone, is_new, state_before, state_after) SELECT phone_e164, true, 'UNKNOWN', consent_state FROM made;
+
+-- name: lock_known_people :exec
+-- for: people who were there, with the state the batch makes of theirs
+-- out: rows of import_done
+-- index: users primary key
+-- note: locked, so that the state that is read is the one that is changed
+INSERT INTO import_done (phone, is_new, state_before, state_after)
+SELECT b.phone, false, u.consent_state, coalesce(consent_step(u.consent_state, b.action), u.consent_state)
+FROM import_batch b
+JOIN users u ON u.phone_e164 = b.phone
+WHERE NOT EXISTS (SELECT FROM import_done d WHERE d.phone = b.phone)
+ORDER BY b.phone
+FOR UPDATE OF u;
+
+-- name: place_entries :exec
+-- for: entries that take effect after all that is known of their people
+-- in: now
+-- index: consent_ledger (phone_e164, occurred_at, id)
+-- note: a statement of its own after lock_known_people: whoever held a person's row may have entered something that is
+--       later than the beginning of this batch, and the fold goes by time
+UPDATE import_done d
+SET occurs_at = (SELECT max(l.occurred_at) + interval '1 microsecond' FROM consent_ledger l WHERE l.phone_e164 = d.phone AND l.occurred_at >= %(now)s)
+WHERE NOT d.is_new AND d.state_before <> d.state_after;
+
+-- name: update_people :exec
+-- for: what the file says about people who were there
+-- in: id, now
+-- out: row count: people who are different now
+-- index: users primary key
+-- note: attributes are merged: a file need not have all of them
+UPDATE users u
+SET attributes = u.attributes || b.attributes, timezone = coalesce(b.timezone, u.timezone), consent_state = d.state_after, updated_at = %(now)s,
+    consent_entry = CASE WHEN d.state_before <> d.state_after THEN b.entry ELSE u.consent_entry END
+FROM import_done d JOIN import_batch b ON b.phone = d.phone
+WHERE NOT d.is_new AND u.phone_e164 = d.phone
+  AND (d.state_before <> d.state_after OR u.attributes || b.attributes <> u.attributes OR coalesce(b.timezone, u.timezone) IS DISTINCT FROM u.timezone);
+
+-- name: insert_import_ledger :one
+-- for: the changes of consent the batch made, and a hash over them for the audit log
+-- in: now, actor, evidence
+-- out: entries, digest (hex SHA-256 of id, action and evidence in the order of ids; NULL of none)
+-- index: consent_ledger primary key
+-- note: what changes nothing is not entered: the same file twice would fill the ledger. One audit entry for a batch
+--       covers each of its changes: whoever alters one of them no longer meets the hash
+WITH written AS (
+    INSERT INTO consent_ledger (id, phone_e164, occurred_at, recorded_at, action, source, evidence, actor)
+    SELECT b.entry, b.phone, coalesce(d.occurs_at, %(now)s), %(now)s, b.action, 'import',
+           %(evidence)s::text || ', row ' || b.row, %(actor)s
+    FROM import_done d JOIN import_batch b USING (phone)
+    WHERE d.state_before <> d.state_after
+    ORDER BY b.phone
+    RETURNING id, action, evidence
+)
+SELECT count(*)::integer AS entries,
+       encode(sha256(convert_to(string_agg(concat_ws(' ', id, action, evidence), E'\n' ORDER BY id), 'UTF8')), 'hex') AS digest
+FROM written;
+
+-- name: note_import_users :exec
+-- for: the batch's people by state, as differences
+-- out: rows of user_changes
+-- note: a new person takes nothing back
+INSERT INTO user_changes (sign, consent_state)
+SELECT -1, state_before FROM import_done WHERE NOT is_new AND state_before <> state_after
+UNION ALL
+SELECT 1, state_after FROM import_done WHERE is_new OR state_before <> state_after;
+
+-- name: note_import_consent :exec
+-- for: the batch's transitions
+-- in: now
+-- out: rows of consent_changes
+-- note: as note_consent, without reading the ledger again
+INSERT INTO consent_changes (sign, occurred_at, from_state, to_state, source)
+SELECT 1, coalesce(occurs_at, %(now)s), state_before, state_after, 'import' FROM import_done WHERE state_before <> state_after;
+
+-- name: count_applied :exec
+-- for: progress of applying
+-- in: id, changed
+-- index: imports primary key; import_rejects primary key
+-- note: commits with what it counts
+UPDATE imports i SET created = i.created + d.created, changed = i.changed + %(changed)s, unchanged = i.unchanged + d.known - %(changed)s,
+       rejected = (SELECT count(*) FROM import_rejects WHERE import_id = %(id)s)
+FROM (SELECT count(*) FILTER (WHERE is_new) AS created, count(*) FILTER (WHERE NOT is_new) AS known FROM import_done) AS d
+WHERE id = %(id)s;

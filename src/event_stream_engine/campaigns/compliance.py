@@ -4,6 +4,7 @@ Steps 1 to 4 are decided here for one message at a time, from facts that were re
 added by whoever finishes the message. Each step is timed, and the first that objects decides.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from time import perf_counter_ns
@@ -12,6 +13,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from event_stream_engine.campaigns.outbox import Due, Facts
+from event_stream_engine.campaigns.prohibited import find_prohibited
 from event_stream_engine.campaigns.quiet_hours import QuietHours, find_allowed_at, find_quiet_at
 from event_stream_engine.campaigns.rendering import Content, Unsendable, render_content
 from event_stream_engine.kernel.clock import format_instant
@@ -39,10 +41,11 @@ class Order:
 
 @dataclass(slots=True)
 class Moment:
-    """The moment of a claim: the tokens its second has left, and what was found out about zones at it."""
+    """The moment of a claim: the tokens its second has left, the words that must not go, what zones were found to be."""
 
     now: datetime
     tokens: int
+    prohibited_words: Sequence[str]
     waking: "dict[tuple[object, ...], tuple[datetime, timedelta, list[str]]]" = field(default_factory=dict)
 
 
@@ -112,7 +115,7 @@ def judge_message(order: Order, due: Due, facts: Facts, moment: Moment, shared_m
         steps.note(step, "passed", zones=zones)
         steps.note("rate_limit", "passed", tokens=moment.tokens)
         step = "content"
-        verdict.message = _make_message(order, due, facts, moment.now, validity)
+        verdict.message = _make_message(order, due, facts, moment, validity)
     except _Objection as objection:
         return steps.object(step, objection)
     # Only now: a message that its content denies leaves the token to the next one.
@@ -188,6 +191,8 @@ def _find_waking_hours(
     if not zones:
         raise _Objection("denied", "time_zone_unknown")
     allowed_at = find_allowed_at(now, zones, hours)
+    if allowed_at is None:
+        raise _Objection("denied", "always_quiet")
     quiet_at = find_quiet_at(now, zones, hours)
     validity = LONGEST_VALIDITY if quiet_at is None else min(LONGEST_VALIDITY, quiet_at - now)
     return allowed_at, validity, names
@@ -209,17 +214,20 @@ def _draw_place(message_id: UUID) -> float:
 
 
 def _make_message(
-    order: Order, due: Due, facts: Facts, now: datetime, validity: timedelta
+    order: Order, due: Due, facts: Facts, moment: Moment, validity: timedelta
 ) -> OutgoingMessage:
     is_free_form = order.content.content_sid is None
     if order.channel == "whatsapp" and is_free_form:
         last = facts.last_inbound_at
-        if last is None or now - last >= WHATSAPP_WINDOW:
+        if last is None or moment.now - last >= WHATSAPP_WINDOW:
             raise _Objection("denied", "whatsapp_window_closed")
     try:
         rendered = render_content(order.content, due.recipient_phone, facts.attributes or {})
     except Unsendable as error:
         raise _Objection("denied", error.reason) from None
+    for text in (rendered.body, *(rendered.variables or {}).values()):
+        if find_prohibited(text, moment.prohibited_words) is not None:
+            raise _Objection("denied", "prohibited_word")
     return OutgoingMessage(
         message_id=due.message_id,
         channel=order.channel,

@@ -564,3 +564,94 @@ WHERE id = %(id)s;
 -- index: reply_rules primary key
 -- note: reply_times cascades
 DELETE FROM reply_rules WHERE id = %(id)s;
+
+------------------------------------------------------------------------------------------------------------------
+-- templates and prohibited words
+------------------------------------------------------------------------------------------------------------------
+
+-- name: create_template :exec
+-- for: a new template
+-- in: id, name, channel, locale, body, content_sid, content_variables (JSON), now
+-- index: templates_name
+-- note: touching no row means the name is in use; names of archived ones are free again
+INSERT INTO templates (id, name, channel, locale, body, content_sid, content_variables, created_at, updated_at)
+VALUES (%(id)s, %(name)s, %(channel)s, %(locale)s, %(body)s, %(content_sid)s, %(content_variables)s::jsonb, %(now)s, %(now)s)
+ON CONFLICT (name) WHERE archived_at IS NULL DO NOTHING;
+
+-- name: is_template_name_taken :one
+-- for: a clear word before the index refuses
+-- in: id, name
+-- out: is_taken by another template
+-- index: templates_name
+-- note: two at the same moment still meet the index
+SELECT EXISTS (SELECT FROM templates WHERE name = %(name)s AND archived_at IS NULL AND id <> %(id)s) AS is_taken;
+
+-- name: change_template :exec
+-- for: new content
+-- in: as create_template
+-- index: templates primary key
+-- note: campaigns that have started hold a copy
+UPDATE templates
+SET name = %(name)s, channel = %(channel)s, locale = %(locale)s, body = %(body)s, content_sid = %(content_sid)s,
+    content_variables = %(content_variables)s::jsonb, updated_at = %(now)s
+WHERE id = %(id)s;
+
+-- name: archive_template :exec
+-- for: a template taken out of use
+-- in: id, now
+-- index: templates primary key
+-- note: never deleted: campaigns refer to it
+UPDATE templates SET archived_at = %(now)s, updated_at = %(now)s WHERE id = %(id)s;
+
+-- name: find_template :maybe
+-- for: one template
+-- in: id
+-- out: a row of templates
+-- index: templates primary key
+-- note: also an archived one
+SELECT id, name, channel, locale, body, content_sid, content_variables, created_at, updated_at, archived_at
+FROM templates WHERE id = %(id)s;
+
+-- name: lock_template :maybe
+-- for: one template about to be changed
+-- in: id
+-- out: a row of templates
+-- index: templates primary key
+-- note: so that what the audit log calls "before" is what was there
+SELECT id, name, channel, locale, body, content_sid, content_variables, created_at, updated_at, archived_at
+FROM templates WHERE id = %(id)s FOR UPDATE;
+
+-- name: list_templates :many
+-- for: the page and the API, by name
+-- in: limit, name and id (the place to go on from, or NULL), is_archived
+-- out: rows of templates
+-- index: templates_name
+-- note: hundreds at the most
+SELECT id, name, channel, locale, body, content_sid, content_variables, created_at, updated_at, archived_at
+FROM templates
+WHERE (archived_at IS NOT NULL) = %(is_archived)s AND (%(name)s::text IS NULL OR (name, id) > (%(name)s, %(id)s::uuid))
+ORDER BY name, id
+LIMIT %(limit)s;
+
+-- name: find_attributes :one
+-- for: previewing a template against a person
+-- in: phone
+-- out: attributes, no row for nobody
+-- index: users primary key
+-- note: the same attributes the sender reads
+SELECT attributes FROM users WHERE phone_e164 = %(phone)s;
+
+-- name: list_prohibited_words :many
+-- for: the content step and the page
+-- out: word
+-- note: read once for each claim; a list, not a search
+SELECT word FROM prohibited_words ORDER BY word;
+
+-- name: replace_prohibited_words :exec
+-- for: a new list
+-- in: words text[], now
+-- index: prohibited_words primary key
+-- note: one statement, so that no claim sees half a list
+WITH gone AS (DELETE FROM prohibited_words WHERE word <> ALL (%(words)s::text[]))
+INSERT INTO prohibited_words (word, created_at) SELECT word, %(now)s FROM unnest(%(words)s::text[]) AS word
+ON CONFLICT DO NOTHING;

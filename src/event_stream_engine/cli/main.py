@@ -2,7 +2,7 @@
 
 import typer
 
-from event_stream_engine.cli import data, demo, doctor, documents, people, serving
+from event_stream_engine.cli import data, demo, doctor, documents, imports, people, serving
 
 app = typer.Typer(
     help="Event Stream Engine: messaging over Twilio with monitoring and analytics at its heart.",
@@ -18,6 +18,8 @@ app.command("replay")(data.replay)
 app.command("doctor")(doctor.examine)
 app.command("simulate", hidden=True)(demo.simulate)
 app.command("docs", hidden=True)(documents.write_documents)
+data.imports.command("users")(imports.import_people)
+data.imports.command("waiting", hidden=True)(imports.import_waiting)
 app.add_typer(data.imports, name="import")
 app.add_typer(people.operators, name="operators")
 app.add_typer(people.keys, name="keys")

@@ -18,6 +18,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
+from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sender import run_sender
@@ -38,6 +39,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_sender(settings, url, clock, stopping, provider))
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
+        tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 

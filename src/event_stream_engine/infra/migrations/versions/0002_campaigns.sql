@@ -49,13 +49,16 @@ ALTER TABLE users
     ADD COLUMN consent_entry uuid;        -- the ledger's entry that made the present state; NULL: UNKNOWN
 UPDATE users SET updated_at = created_at, country = (SELECT p.country FROM phone_country(phone_e164) AS p);
 ALTER TABLE users ALTER COLUMN updated_at SET NOT NULL;
-CREATE INDEX users_attributes ON users USING gin (attributes jsonb_path_ops) WITH (fastupdate = on);
+CREATE INDEX users_attributes ON users USING gin (attributes jsonb_path_ops) WITH (gin_pending_list_limit = 16384); -- a larger one is flushed in fewer, longer sweeps, which an import is glad of
 
 -- stop and prove decide by themselves; the others depend on the state they find, see consent_step.
 ALTER TABLE consent_ledger DROP CONSTRAINT consent_ledger_action_check;
 ALTER TABLE consent_ledger
     ADD CONSTRAINT consent_ledger_action_check CHECK (action IN ('stop', 'start', 'yes', 'opt_in', 'opt_out', 'prove')),
     ADD COLUMN actor text; -- who entered it, as in audit_log; NULL: the person, by a message
+-- Only messages have a SID: a million imported entries need no place in this index.
+ALTER TABLE consent_ledger DROP CONSTRAINT consent_ledger_message_sid_key;
+CREATE UNIQUE INDEX consent_ledger_message ON consent_ledger (message_sid) WHERE message_sid IS NOT NULL;
 
 -- What an entry makes of a state. `opt_in` is a claim without proof and opens only what was never closed; `prove` comes
 -- with evidence and opens anything; start and yes are the person's own words and re-open from STOP alone.
@@ -125,6 +128,7 @@ CREATE TABLE imports (
     unchanged      bigint      NOT NULL DEFAULT 0,
     duplicates     bigint      NOT NULL DEFAULT 0, -- the same number again; the last row won
     rejected       bigint      NOT NULL DEFAULT 0,
+    applied_to     text,                 -- the last number applied, in order of numbers; where a taken over import goes on
     created_at     timestamptz NOT NULL,
     started_at     timestamptz,
     beat_at        timestamptz,          -- of the worker that does it; an old one means it died
@@ -142,7 +146,7 @@ CREATE TABLE import_rejects (
     import_id uuid   NOT NULL REFERENCES imports (id) ON DELETE CASCADE,
     row       bigint NOT NULL,
     reason    text   NOT NULL,
-    value     text   NOT NULL, -- the row as it was
+    value     text   NOT NULL, -- the number, or the beginning of the row, as it was
     PRIMARY KEY (import_id, row)
 );
 
