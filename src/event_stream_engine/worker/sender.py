@@ -115,7 +115,7 @@ class Sender:
                     while self.calls:
                         await asyncio.wait(self.calls)
                         with suppress(psycopg.Error):
-                            await self._release()
+                            await self.let_people_go()
                     self.answers.put_nowait(None)
         finally:
             while not self.answers.empty():
@@ -124,7 +124,7 @@ class Sender:
 
     async def prepare(self) -> float:
         """Claim what may go now and begin its calls; return how many seconds may pass until there may be more."""
-        await self._release()
+        await self.let_people_go()
         if self._is_full:
             return IDLE_SECONDS
         now = self.clock.now()
@@ -268,7 +268,8 @@ class Sender:
                 await pacing.pause_provider(self.recording, self.settings.provider, until, reason)
             await record_answers(self.recording, answers, now, self.chance)
 
-    async def _release(self) -> None:
+    async def let_people_go(self) -> None:
+        """Let go of the people whose calls have ended."""
         if self.let_go:
             phones, self.let_go = self.let_go, []
             await outbox.release_people(self.claiming, phones)
@@ -286,7 +287,7 @@ class Sender:
                 async with asyncio.timeout(left):
                     await self.woken.wait()
                     await asyncio.sleep(LET_GO_SECONDS)
-            await self._release()
+            await self.let_people_go()
 
     @property
     def _is_full(self) -> bool:
