@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from event_stream_engine.access.roles import Role
@@ -15,6 +15,8 @@ from event_stream_engine.campaigns.templates import Preview, Template, TemplateD
 from event_stream_engine.infra.database import transaction
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.phone import mask_phone
+from event_stream_engine.web.api.users import find_number
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.resources import resources_of
 
@@ -42,6 +44,7 @@ class PreviewBody(BaseModel):
 
     template: TemplateBody
     phone_e164: str | None = None
+    user: str | None = Field(None, description="the id of a person; their number is shown masked")
 
 
 class WordsBody(BaseModel):
@@ -81,8 +84,12 @@ async def create_template(request: Request, body: TemplateBody) -> dict[str, Any
 @router.post("/templates/preview")
 async def preview_template(request: Request, body: PreviewBody) -> dict[str, Any]:
     """Show a template as a person would get it, with its size; nothing is stored or sent."""
+    phone, shown_as = body.phone_e164, body.phone_e164
+    if body.user is not None:
+        phone = find_number(request, body.user)
+        shown_as = mask_phone(phone)  # else {phone} would tell what lists hide
     async with resources_of(request).pool.connection() as conn:
-        return describe_preview(await templates.preview(conn, body.template.draft, body.phone_e164))
+        return describe_preview(await templates.preview(conn, body.template.draft, phone, shown_as))
 
 
 @router.get("/templates/{template_id}")
