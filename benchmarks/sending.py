@@ -116,7 +116,7 @@ async def send(
     async with open_provider(settings) as provider:
         began, busy = time.perf_counter(), time.process_time()
         sending = asyncio.create_task(run_sender(settings, url, clock, stopping, provider))
-        while (await (await conn.execute("SELECT EXISTS (SELECT FROM outbox)")).fetchone())[0]:
+        while (await (await conn.execute("SELECT EXISTS (SELECT FROM outbox)")).fetchone())[0]:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         ended = time.perf_counter() - began, time.process_time() - busy
         stopping.set()

@@ -235,7 +235,8 @@ def _compile_attribute(name: str, operator: str, value: Any, place: str, bind: B
             )
         case "starts_with":
             return sql.SQL(
-                "coalesce(starts_with(lower(u.attributes ->> {name}), lower({value})), false)"
+                "(coalesce(jsonb_typeof(u.attributes -> {name}), '') IN ('string', 'number', 'boolean')"
+                " AND starts_with(lower(u.attributes ->> {name}), lower({value})) IS TRUE)"
             ).format(name=_text(name, bind), value=_text(_read_text(value, place), bind))
         case _:  # contains
             elements = [

@@ -290,6 +290,7 @@ async def _apply(
             if not people:
                 return
             await SQL.advance_import.execute(conn, known)
+            await SQL.hold_suppressions.execute(conn)
             people -= await SQL.reject_suppressed.execute(conn, known | {"inner": inner, "outer": outer})
             people -= await SQL.reject_countryless.execute(conn, known)
             closing = await SQL.list_closing.many(conn, _Phone)

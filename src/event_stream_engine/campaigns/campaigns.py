@@ -104,7 +104,11 @@ async def create_campaign(conn: Connection, actor: Actor, draft: Draft, now: dat
     await SQL.create_campaign.execute(
         conn, asdict(draft) | {"id": campaign_id, "actor": actor.name, "now": now}
     )
-    await _audit(conn, actor, now, "campaign.created", campaign_id, None, _describe_draft(draft))
+    await record(
+        conn,
+        actor,
+        Entry(now, "campaign.created", _subject(campaign_id), after=_describe_draft(draft)),
+    )
     return await load_campaign(conn, campaign_id)
 
 
@@ -119,15 +123,14 @@ async def change_campaign(
         return campaign
     await SQL.change_campaign.execute(conn, asdict(draft) | {"id": campaign_id, "now": now})
     changed = {name for name in after if before[name] != after[name]}
-    await _audit(
-        conn,
-        actor,
+    entry = Entry(
         now,
         "campaign.changed",
-        campaign_id,
+        _subject(campaign_id),
         {name: before[name] for name in sorted(changed)},
         {name: after[name] for name in sorted(changed)},
     )
+    await record(conn, actor, entry)
     return await load_campaign(conn, campaign_id)
 
 
@@ -206,7 +209,8 @@ async def unschedule_campaign(
     if campaign.state == "scheduled":
         await SQL.unschedule_campaign.execute(conn, {"id": campaign_id, "now": now})
         after = {"state": "draft", "reason": reason}
-        await _audit(conn, actor, now, "campaign.changed", campaign_id, {"state": "scheduled"}, after)
+        entry = Entry(now, "campaign.changed", _subject(campaign_id), {"state": "scheduled"}, after)
+        await record(conn, actor, entry)
 
 
 async def load_campaign(conn: Connection, campaign_id: UUID) -> Campaign:
@@ -303,7 +307,8 @@ async def _move(
         after["scheduled_at"] = format_instant(moved.scheduled_at)
     if "started_at" in changes:
         after |= {"filter": moved.filter, "template": moved.template}
-    await _audit(conn, actor, now, f"campaign.{action}", moved.id, {"state": campaign.state}, after)
+    entry = Entry(now, f"campaign.{action}", _subject(moved.id), {"state": campaign.state}, after)
+    await record(conn, actor, entry)
     payload = {
         "CampaignId": str(moved.id),
         "CampaignName": moved.name,
@@ -314,16 +319,8 @@ async def _move(
     return moved
 
 
-async def _audit(
-    conn: Connection,
-    actor: Actor,
-    now: datetime,
-    action: str,
-    campaign_id: UUID,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-) -> None:
-    await record(conn, actor, Entry(now, action, f"campaign:{campaign_id}", before, after))
+def _subject(campaign_id: UUID) -> str:
+    return f"campaign:{campaign_id}"
 
 
 def _describe_draft(draft: Draft) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from event_stream_engine.campaigns import outbox, pacing
 from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.campaigns.compliance import Moment, Order, Verdict, judge_message, judge_reply
 from event_stream_engine.campaigns.outbox import REPLIES, Claim, Deferral, Due, Facts
-from event_stream_engine.campaigns.prohibited import list_words
 from event_stream_engine.campaigns.rendering import Content
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.clock import Clock
@@ -55,7 +54,14 @@ async def load_order(conn: Connection, campaign_id: UUID) -> Order:
 
 
 async def claim_messages(
-    conn: Connection, order: Order, secret_key: str, provider: str, clock: Clock, most: int
+    conn: Connection,
+    order: Order,
+    clock: Clock,
+    *,
+    secret_key: str,
+    provider: str,
+    prohibited_words: Sequence[str],
+    most: int,
 ) -> Batch | None:
     """Claim up to `most` messages of a campaign for the present second, or None when none may go now."""
     second = pacing.second_of(clock.now())
@@ -67,7 +73,7 @@ async def claim_messages(
     if tokens == 0:
         return None
     due = await outbox.hold_due(conn, order.campaign_id, now, tokens + EXTRA)
-    moment = Moment(now, tokens, await list_words(conn))
+    moment = Moment(now, tokens, prohibited_words)
     facts, microseconds = await _load_facts(conn, due, secret_key, needs_inbound=order.channel == "whatsapp")
     verdicts = []
     for one, fact in zip(due, facts, strict=True):
@@ -129,7 +135,14 @@ async def _settle(
             )
             for one in allowed
         ]
-        await outbox.settle(conn, claim_id, now, claims, deferrals, [one.due.message_id for one in denied])
+        await outbox.settle(
+            conn,
+            claim_id,
+            now,
+            claims=claims,
+            deferrals=deferrals,
+            denied=[one.due.message_id for one in denied],
+        )
     if deferred or denied:
         await _audit(conn, campaign_id, [*deferred, *denied], now)
     if denied:

@@ -41,11 +41,11 @@ class Order:
 
 @dataclass(slots=True)
 class Moment:
-    """The moment of a claim: the tokens its second has left, the words that are prohibited, the zones looked at."""
+    """The moment of a claim: the tokens its second has left, the words that must not go, what zones were found to be."""
 
     now: datetime
     tokens: int
-    prohibited: Sequence[str] = ()
+    prohibited_words: Sequence[str]
     waking: "dict[tuple[object, ...], tuple[datetime, timedelta, list[str]]]" = field(default_factory=dict)
 
 
@@ -225,11 +225,9 @@ def _make_message(
         rendered = render_content(order.content, due.recipient_phone, facts.attributes or {})
     except Unsendable as error:
         raise _Objection("denied", error.reason) from None
-    if any(
-        find_prohibited(text, moment.prohibited)
-        for text in (rendered.body, *(rendered.variables or {}).values())
-    ):
-        raise _Objection("denied", "prohibited_word")
+    for text in (rendered.body, *(rendered.variables or {}).values()):
+        if find_prohibited(text, moment.prohibited_words) is not None:
+            raise _Objection("denied", "prohibited_word")
     return OutgoingMessage(
         message_id=due.message_id,
         channel=order.channel,

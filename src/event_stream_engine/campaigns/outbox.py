@@ -121,6 +121,7 @@ async def settle(
     conn: Connection,
     claim_id: UUID,
     now: datetime,
+    *,
     claims: Sequence[Claim],
     deferrals: Sequence[Deferral],
     denied: Sequence[UUID],

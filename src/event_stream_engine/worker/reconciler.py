@@ -41,7 +41,7 @@ async def reconcile(
         async with transaction(conn):
             while await reconciliation.expire_leases(conn, started_at) == reconciliation.CHUNK:
                 pass
-        counts = await _settle_unsure(conn, provider, clock, counts, settling, grace)
+        counts = await _settle_unsure(conn, provider, clock, settling=settling, grace=grace)
         counts = await _close_silent(conn, provider, clock, counts, started_at)
     except Unavailable as failure:
         error = str(failure)
@@ -51,9 +51,9 @@ async def reconcile(
 
 
 async def _settle_unsure(
-    conn: Connection, provider: Provider, clock: Clock, counts: Counts, settling: timedelta, grace: timedelta
+    conn: Connection, provider: Provider, clock: Clock, *, settling: timedelta, grace: timedelta
 ) -> Counts:
-    last = None
+    counts, last = Counts(), None
     while rows := await reconciliation.list_unsure(conn, clock.now(), last, settling):
         last = rows[-1].message_id
 

@@ -18,7 +18,7 @@ from uuid import UUID
 import psycopg
 
 from event_stream_engine.audience import consent
-from event_stream_engine.campaigns import outbox, pacing
+from event_stream_engine.campaigns import outbox, pacing, prohibited
 from event_stream_engine.campaigns.claiming import Batch, claim_messages, claim_replies, load_order
 from event_stream_engine.campaigns.compliance import Order, Verdict
 from event_stream_engine.campaigns.outbox import REPLIES, Ready
@@ -36,6 +36,7 @@ IDLE_SECONDS = 0.1
 PACE_SECONDS = 0.03  # shortest wait for tokens, so that a claim takes several
 CALL_SECONDS = 30.0  # longest call; well below the lease
 FRESH_SECONDS = 10.0  # a claim older than this begins no call: this process may have been asleep
+WORDS_SECONDS = 2.0  # the prohibited words are read anew so often
 LET_GO_SECONDS = 0.005  # calls end together; so are their people let go of
 RECORD_SECONDS = 0.03  # answers are waited for so long, to be written together: a commit each 30 ms is half the cost of one each 10
 _logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class Sender:
     recording: Connection
     chance: SystemRandom = field(default_factory=SystemRandom)
     most_calls: int = field(default_factory=lambda: CALLS)  # fewer for a while after the provider complained
+    prohibited_words: list[str] = field(default_factory=list)
+    words_age_at: float = 0.0
     orders: dict[UUID, Order] = field(default_factory=dict)
     calls: set["asyncio.Task[None]"] = field(default_factory=set)
     answers: "asyncio.Queue[Answer | None]" = field(default_factory=asyncio.Queue)
@@ -112,7 +115,7 @@ class Sender:
                     while self.calls:
                         await asyncio.wait(self.calls)
                         with suppress(psycopg.Error):
-                            await self._release()
+                            await self.let_people_go()
                     self.answers.put_nowait(None)
         finally:
             while not self.answers.empty():
@@ -121,7 +124,7 @@ class Sender:
 
     async def prepare(self) -> float:
         """Claim what may go now and begin its calls; return how many seconds may pass until there may be more."""
-        await self._release()
+        await self.let_people_go()
         if self._is_full:
             return IDLE_SECONDS
         now = self.clock.now()
@@ -146,12 +149,21 @@ class Sender:
                 return await claim_replies(self.claiming, self.settings.secret_key, self.clock, most)
         if pacing.count_tokens(ready.rate_per_second, ready.taken, self.clock.now()) == 0:
             return None
+        if time.monotonic() >= self.words_age_at:
+            self.prohibited_words = await prohibited.list_words(self.claiming)
+            self.words_age_at = time.monotonic() + WORDS_SECONDS
         order = self.orders.get(ready.campaign_id)
         if order is None:
             order = self.orders[ready.campaign_id] = await load_order(self.claiming, ready.campaign_id)
         async with transaction(self.claiming):
             return await claim_messages(
-                self.claiming, order, self.settings.secret_key, self.settings.provider, self.clock, most
+                self.claiming,
+                order,
+                self.clock,
+                secret_key=self.settings.secret_key,
+                provider=self.settings.provider,
+                prohibited_words=self.prohibited_words,
+                most=most,
             )
 
     async def _begin(self, batch: Batch) -> None:
@@ -256,7 +268,8 @@ class Sender:
                 await pacing.pause_provider(self.recording, self.settings.provider, until, reason)
             await record_answers(self.recording, answers, now, self.chance)
 
-    async def _release(self) -> None:
+    async def let_people_go(self) -> None:
+        """Let go of the people whose calls have ended."""
         if self.let_go:
             phones, self.let_go = self.let_go, []
             await outbox.release_people(self.claiming, phones)
@@ -274,7 +287,7 @@ class Sender:
                 async with asyncio.timeout(left):
                     await self.woken.wait()
                     await asyncio.sleep(LET_GO_SECONDS)
-            await self._release()
+            await self.let_people_go()
 
     @property
     def _is_full(self) -> bool:
