@@ -226,7 +226,7 @@ INSERT INTO consent_new SELECT id FROM entered;
 -- name: derive_states :exec
 -- for: the speakers' states from the ledger; a STOP from an unknown number makes a user in STOP
 -- index: consent_ledger (phone_e164, occurred_at, id), users primary key
--- note: no other traffic makes a user: opt-in is never inferred. Whoever has no STOP has a row already, and the
+-- note: no other traffic makes a user: opt-in is never inferred; nor does a pseudonym, which is of somebody erased. Whoever has no STOP has a row already, and the
 --       infinite created_at of the offered one changes nothing in it
 WITH found AS (
     SELECT phone_e164, (array_agg(state_after ORDER BY occurred_at DESC, id DESC))[1] AS state,
@@ -238,7 +238,7 @@ WITH found AS (
 INSERT INTO users (phone_e164, consent_state, consent_entry, country, created_at, updated_at)
 SELECT phone_e164, state, entry, (SELECT p.country FROM phone_country(phone_e164) AS p), coalesce(stopped_at, 'infinity'), changed_at
 FROM found f
-WHERE stopped_at IS NOT NULL OR EXISTS (SELECT FROM users u WHERE u.phone_e164 = f.phone_e164)
+WHERE (stopped_at IS NOT NULL AND phone_e164 !~ '^[+]999[0-9]{12}$') OR EXISTS (SELECT FROM users u WHERE u.phone_e164 = f.phone_e164)
 ON CONFLICT (phone_e164) DO UPDATE
 SET consent_state = excluded.consent_state, consent_entry = excluded.consent_entry,
     created_at = least(users.created_at, excluded.created_at), updated_at = greatest(users.updated_at, excluded.updated_at);
@@ -255,6 +255,201 @@ WHERE state_before <> state_after;
 -- for: recounting: every user as one +1 into user_changes
 -- note: see note_all_consent
 INSERT INTO user_changes SELECT 1, consent_state FROM users;
+
+------------------------------------------------------------------------------------------------------------------
+-- people
+------------------------------------------------------------------------------------------------------------------
+
+-- name: list_people :many
+-- for: the list of people, narrowed or not
+-- in: after (number); most; consent, country, phone or NULL; number, text: patterns of LIKE or NULL
+-- out: rows of users
+-- index: users primary key
+-- note: by place in the order of numbers; a rare match reads on until there are enough, bounded by the caller's timeout
+SELECT phone_e164, country, timezone, attributes, consent_state, consent_entry, created_at, updated_at
+FROM users
+WHERE phone_e164 > %(after)s
+  AND (%(consent)s::text IS NULL OR consent_state = %(consent)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+  AND (%(phone)s::text IS NULL OR phone_e164 = %(phone)s)
+  AND (%(number)s::text IS NULL OR phone_e164 LIKE %(number)s)
+  AND (%(text)s::text IS NULL OR attributes::text ILIKE %(text)s)
+ORDER BY phone_e164
+LIMIT %(most)s;
+
+-- name: find_person :maybe
+-- for: one person
+-- in: phone
+-- out: a row of users
+-- index: users primary key
+-- note: by the whole number
+SELECT phone_e164, country, timezone, attributes, consent_state, consent_entry, created_at, updated_at
+FROM users WHERE phone_e164 = %(phone)s;
+
+-- name: lock_person :maybe
+-- for: changing a person
+-- in: phone
+-- out: a row of users
+-- index: users primary key
+-- note: two merges at once must not lose one
+SELECT phone_e164, country, timezone, attributes, consent_state, consent_entry, created_at, updated_at
+FROM users WHERE phone_e164 = %(phone)s FOR UPDATE;
+
+-- name: create_person :maybe
+-- for: a new person
+-- in: phone, attributes, timezone, at
+-- out: the row of users, none when the number is there already
+-- index: users primary key
+-- note: consent comes from the ledger, which follows; but what the ledger knows of the number already holds at once
+INSERT INTO users (phone_e164, attributes, country, timezone, created_at, updated_at)
+VALUES (%(phone)s, %(attributes)s, (SELECT p.country FROM phone_country(%(phone)s) AS p), %(timezone)s, %(at)s, %(at)s)
+ON CONFLICT (phone_e164) DO NOTHING
+RETURNING phone_e164, country, timezone, attributes, consent_state, consent_entry, created_at, updated_at;
+
+-- name: note_created :exec
+-- for: the figure of users
+-- out: one row of user_changes
+-- note: a new person begins as UNKNOWN
+INSERT INTO user_changes (sign, consent_state) VALUES (1, 'UNKNOWN');
+
+-- name: change_person :exec
+-- for: a person's profile
+-- in: phone, attributes, timezone, at
+-- index: users primary key
+-- note: under the lock of lock_person
+UPDATE users SET attributes = %(attributes)s, timezone = %(timezone)s, updated_at = %(at)s WHERE phone_e164 = %(phone)s;
+
+-- name: is_suppressed :one
+-- for: a number that must not come back
+-- in: hash (of the person)
+-- out: a boolean
+-- index: suppressions primary key
+-- note: only hashes are kept
+SELECT EXISTS (SELECT FROM suppressions WHERE phone_hash = %(hash)s);
+
+------------------------------------------------------------------------------------------------------------------
+-- segments
+------------------------------------------------------------------------------------------------------------------
+
+-- name: list_segments :many
+-- for: the segments in use, by name
+-- in: most; name, id: the place to go on from
+-- out: rows of segments
+-- index: segments (name) of those in use
+-- note: names are unique among them; the id only makes the place complete
+SELECT id, name, filter, created_at, updated_at, archived_at
+FROM segments
+WHERE archived_at IS NULL AND (name, id) > (%(name)s, %(id)s)
+ORDER BY name, id
+LIMIT %(most)s;
+
+-- name: find_segment :maybe
+-- for: one segment
+-- in: id
+-- out: a row of segments
+-- index: segments primary key
+-- note: also an archived one, which past campaigns name
+SELECT id, name, filter, created_at, updated_at, archived_at FROM segments WHERE id = %(id)s;
+
+-- name: create_segment :exec
+-- for: a new segment
+-- in: id, name, filter, at
+-- index: segments (name) of those in use
+-- note: the filter was compiled before, so that it can be
+INSERT INTO segments (id, name, filter, created_at, updated_at) VALUES (%(id)s, %(name)s, %(filter)s, %(at)s, %(at)s);
+
+-- name: change_segment :exec
+-- for: a segment's new name and filter
+-- in: id, name, filter, at
+-- out: row count: none of an archived one
+-- index: segments primary key
+-- note: campaigns that have started hold a copy of the filter
+UPDATE segments SET name = %(name)s, filter = %(filter)s, updated_at = %(at)s WHERE id = %(id)s AND archived_at IS NULL;
+
+-- name: archive_segment :exec
+-- for: a segment that is no longer offered
+-- in: id, at
+-- out: row count: none of one that is archived already
+-- index: segments primary key
+-- note: not deleted, because campaigns refer to it
+UPDATE segments SET archived_at = %(at)s, updated_at = %(at)s WHERE id = %(id)s AND archived_at IS NULL;
+
+------------------------------------------------------------------------------------------------------------------
+-- erasure
+------------------------------------------------------------------------------------------------------------------
+
+-- name: suppress_person :exec
+-- for: a number that must not come back
+-- in: hash (of the person), at
+-- index: suppressions primary key
+-- note: the hash is keyed: without ESE_SECRET_KEY nobody finds out whose it is
+INSERT INTO suppressions (phone_hash, reason, created_at) VALUES (%(hash)s, 'erased', %(at)s) ON CONFLICT DO NOTHING;
+
+-- name: delete_person :exec
+-- for: the profile of somebody erased
+-- in: phone
+-- out: rows of user_changes; row count
+-- index: users primary key
+-- note: aggregates stay, but there is one user less
+WITH gone AS (DELETE FROM users WHERE phone_e164 = %(phone)s RETURNING consent_state)
+INSERT INTO user_changes SELECT -1, consent_state FROM gone;
+
+-- name: disguise_ledger :exec
+-- for: the ledger of somebody erased
+-- in: phone, pseudonym
+-- out: row count
+-- index: consent_ledger (phone_e164, occurred_at, id)
+-- note: transitions stay countable. A word's evidence becomes the bare word, as the scrubbed log projects it again
+UPDATE consent_ledger
+SET phone_e164 = %(pseudonym)s, evidence = CASE WHEN message_sid IS NULL THEN '' ELSE action END
+WHERE phone_e164 = %(phone)s;
+
+-- name: disguise_evidence :exec
+-- for: others' words about consent that name somebody erased
+-- in: sids text[]; digits, pseudonym_digits
+-- index: consent_ledger (message_sid)
+-- note: rare: the provider took a longer text for a STOP
+UPDATE consent_ledger SET evidence = replace(evidence, %(digits)s, %(pseudonym_digits)s) WHERE message_sid = ANY (%(sids)s::text[]);
+
+-- name: delete_rejects_of :exec
+-- for: rejected rows of imports that hold the number of somebody erased
+-- in: digits: the number's last ones, without what differs between notations
+-- note: a scan: rejects are few
+DELETE FROM import_rejects WHERE regexp_replace(value, '[^0-9]', '', 'g') LIKE '%%' || %(digits)s || '%%';
+
+-- name: begin_erasure :exec
+-- for: the log, which the worker goes through
+-- in: pseudonym, phone, at
+-- index: erasures primary key
+-- note: the same number always has the same pseudonym
+INSERT INTO erasures (pseudonym, phone_e164, erased_at) VALUES (%(pseudonym)s, %(phone)s, %(at)s)
+ON CONFLICT (pseudonym) DO UPDATE SET phone_e164 = excluded.phone_e164, erased_at = excluded.erased_at, done_at = NULL;
+
+-- name: list_erasures :many
+-- for: erasures whose traces in the log are still to be removed
+-- out: pseudonym, phone
+-- note: mostly none
+SELECT pseudonym, phone_e164 AS phone FROM erasures WHERE phone_e164 IS NOT NULL ORDER BY erased_at;
+
+-- name: end_erasure :exec
+-- for: a number that is now nowhere
+-- in: pseudonym, at
+-- index: erasures primary key
+-- note: with it the number goes from here as well
+UPDATE erasures SET phone_e164 = NULL, done_at = %(at)s WHERE pseudonym = %(pseudonym)s;
+
+-- name: list_late_pseudonyms :one
+-- for: people erased lately, about whom callbacks may still come
+-- in: since
+-- out: an array
+-- note: see erasures
+SELECT coalesce(array_agg(pseudonym), '{}') FROM erasures WHERE phone_e164 IS NULL AND done_at >= %(since)s;
+
+-- name: forget_past_erasures :exec
+-- for: erasures no callback can concern any more
+-- in: until
+-- note: see erasures
+DELETE FROM erasures WHERE phone_e164 IS NULL AND done_at < %(until)s;
 
 ------------------------------------------------------------------------------------------------------------------
 -- imports

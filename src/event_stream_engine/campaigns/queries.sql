@@ -226,6 +226,28 @@ WHERE (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, 
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;
 
+-- name: list_campaigns_by_name :many
+-- for: a campaign named on the command line
+-- in: name
+-- note: two rows are enough to know that the name is not clear; a scan of a table with a row for each campaign
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns WHERE name = %(name)s ORDER BY created_at DESC LIMIT 2;
+
+-- name: find_segment_id :maybe
+-- for: a segment named on the command line
+-- in: name
+-- index: segments (name)
+-- note: an archived one may have the name of one in use
+SELECT id FROM segments WHERE name = %(name)s AND archived_at IS NULL;
+
+-- name: find_template_id :maybe
+-- for: a template named on the command line
+-- in: name
+-- index: templates (name)
+-- note: as find_segment_id
+SELECT id FROM templates WHERE name = %(name)s AND archived_at IS NULL;
+
 -- name: list_due_campaigns :many
 -- for: scheduled campaigns whose time has come
 -- in: now
@@ -471,6 +493,34 @@ VALUES (%(id)s, %(started_at)s, %(finished_at)s, %(unsure)s, %(found)s, %(requeu
 -- for: what the staged replies say, once for each connection
 -- note: new_messages is everybody's and has no body
 CREATE TEMPORARY TABLE IF NOT EXISTS reply_bodies (message_id uuid, body text) ON COMMIT DELETE ROWS;
+
+-- name: drop_outbox_of :many
+-- for: what was still to be handed over to somebody erased
+-- in: phone
+-- out: message_id
+-- note: a scan: the outbox holds what is under way. What somebody is handing over at the moment stays to be recorded
+DELETE FROM outbox WHERE recipient_phone = %(phone)s AND claimed_by IS NULL RETURNING message_id;
+
+-- name: disguise_outbox_of :exec
+-- for: what is being handed over to somebody erased at the moment
+-- in: phone, pseudonym
+-- note: see drop_outbox_of; should it come to another attempt, nobody by the pseudonym has given consent
+UPDATE outbox SET recipient_phone = %(pseudonym)s, body = NULL WHERE recipient_phone = %(phone)s;
+
+-- name: delete_reply_times_of :exec
+-- for: when somebody erased was answered
+-- in: phone
+-- note: a scan of a small table
+DELETE FROM reply_times WHERE phone_e164 = %(phone)s;
+
+-- name: step_back_before :exec
+-- for: campaigns that have come to the number of somebody erased in making recipients
+-- in: phone
+-- index: users primary key
+-- note: one place back; who is a recipient already is not made one again
+UPDATE campaigns
+SET filled_to = CASE WHEN filled_at IS NULL THEN (SELECT max(u.phone_e164) FROM users u WHERE u.phone_e164 < %(phone)s) END
+WHERE filled_to = %(phone)s;
 
 -- name: stage_replies :exec
 -- for: which of the batch's new inbound messages are answered, by which rule

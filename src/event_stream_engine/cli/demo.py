@@ -1,14 +1,16 @@
-"""The demo: traffic from a simulated provider, with two days of past, and an operator to look at it."""
+"""The demo: a simulated provider with traffic of its own, two days of past, and an operator to look at it."""
 
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
@@ -24,6 +26,7 @@ from event_stream_engine.ingest.importing import import_webhooks
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging.simulated_behaviour import Behaviour
 from event_stream_engine.messaging.simulated_traffic import make_history, run_demo_traffic
+from event_stream_engine.messaging.simulator import build_simulator, serve_simulator
 from event_stream_engine.stream.log import has_events
 
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
@@ -35,14 +38,22 @@ _logger = logging.getLogger(__name__)
 
 
 def make_demo_environment(settings: Settings) -> dict[str, str]:
-    """Return the settings that make an engine a demo: the simulated account and its token."""
+    """Return the settings that make an engine a demo: the simulated account, its token, and a port for its API."""
     token = load_or_make_secret(settings.data_dir / "demo-auth-token")
     # The file, if the person has set one, would contradict the token.
     return {
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "ESE_TWILIO_AUTH_TOKEN": token,
         "ESE_TWILIO_AUTH_TOKEN_FILE": "",
+        "ESE_PROVIDER": "simulator",
+        "ESE_SIMULATOR_URL": f"http://127.0.0.1:{_find_free_port()}",
     }
+
+
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def make_demo_operator(url: str, settings: Settings) -> str:
@@ -58,7 +69,7 @@ async def make_demo_operator(url: str, settings: Settings) -> str:
 
 @command
 async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False) -> None:
-    """Give an empty log two days of past, then post demo traffic to the running engine."""
+    """Serve the simulated provider; give an empty log two days of past, then post traffic of other senders."""
     if supervised:
         end_with_supervisor()
     settings = open_settings(logging.INFO)
@@ -66,17 +77,22 @@ async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidd
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with open_database(settings) as url:
+    account = (settings.twilio_account_sid or ACCOUNT_SID, settings.twilio_auth_tokens[0])
+    address = urlsplit(settings.simulator_url)
+    simulator = build_simulator(BEHAVIOUR, *account, settings.public_url, SystemClock())
+    async with asyncio.TaskGroup() as tasks, open_database(settings) as url:
+        serving = tasks.create_task(serve_simulator(simulator, address.hostname or "", address.port or 80))
+        serving.add_done_callback(lambda _: stopping.set())
         await _make_past(url)
-    await run_demo_traffic(
-        settings.public_url,
-        settings.twilio_auth_tokens[0],
-        settings.twilio_account_sid or ACCOUNT_SID,
-        BEHAVIOUR,
-        MESSAGES_PER_MINUTE,
-        stop=stopping,
-        clock=SystemClock(),
-    )
+        await run_demo_traffic(
+            settings.public_url,
+            account[1],
+            account[0],
+            BEHAVIOUR,
+            MESSAGES_PER_MINUTE,
+            stop=stopping,
+            clock=SystemClock(),
+        )
 
 
 async def _make_past(url: str) -> None:

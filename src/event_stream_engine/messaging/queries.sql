@@ -272,6 +272,39 @@ JOIN inbound_events i USING (message_sid)
 JOIN (SELECT message_sid, max(opt_out_type) AS opt_out_type FROM inbound_batch WHERE is_live GROUP BY message_sid) AS b USING (message_sid)
 WHERE t.is_new;
 
+-- name: disguise_messages :exec
+-- for: the messages to somebody erased
+-- in: phone, pseudonym
+-- out: row count
+-- index: messages (recipient_phone, cohort_at)
+-- note: the number alone: no figure depends on it, so that the projector need not know
+UPDATE messages SET recipient_phone = %(pseudonym)s WHERE recipient_phone = %(phone)s;
+
+-- name: disguise_inbound :exec
+-- for: what somebody erased has written
+-- in: phone, pseudonym
+-- out: row count
+-- index: inbound_events (from_phone, received_at)
+-- note: the body becomes the bare keyword, as the scrubbed log projects it again
+UPDATE inbound_events
+SET from_phone = %(pseudonym)s, body = CASE keyword WHEN 'general' THEN '' ELSE keyword END
+WHERE from_phone = %(phone)s;
+
+-- name: disguise_mentions :exec
+-- for: what others wrote about somebody erased
+-- in: sids text[]; digits, pseudonym_digits
+-- index: inbound_events (message_sid)
+-- note: their words stay, the number in them does not; exactly as in the scrubbed log
+UPDATE inbound_events SET body = replace(body, %(digits)s, %(pseudonym_digits)s) WHERE message_sid = ANY (%(sids)s::text[]);
+
+-- name: list_sids_to :one
+-- for: messages whose late callbacks would bring an erased number back
+-- in: phones text[]
+-- out: an array of SIDs
+-- index: messages (recipient_phone, cohort_at)
+-- note: few people are erased in a week
+SELECT coalesce(array_agg(provider_sid), '{}') FROM messages WHERE recipient_phone = ANY (%(phones)s::text[]) AND provider_sid IS NOT NULL;
+
 -- name: refresh_phone_regions :exec
 -- for: libphonenumber's patterns, of the version in use
 -- in: calling_code text[], position integer[], region text[], pattern text[] of equal length

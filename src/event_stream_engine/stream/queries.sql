@@ -195,3 +195,52 @@ FROM log_cursors c WHERE c.reader = %(reader)s;
 -- out: a boolean
 -- note: one row of any partition
 SELECT EXISTS (SELECT FROM events);
+
+-- name: list_log_days :many
+-- for: going through the log day by day
+-- out: day
+-- note: by the names of the partitions: the days themselves would be read from every event
+SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'events'::regclass
+ORDER BY day;
+
+-- name: find_mentions :one
+-- for: the events of a day that hold a number somewhere
+-- in: day, digits (of the number)
+-- out: an array of dedupe keys
+-- note: a scan of one partition, about 3 s for a million events; it reads only, so that the log's horizon moves on
+SELECT coalesce(array_agg(dedupe_key), '{}') FROM events
+WHERE received_on = %(day)s AND event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
+  AND payload::text LIKE '%%' || %(digits)s || '%%';
+
+-- name: scrub_events :many
+-- for: events that hold a number of somebody erased
+-- in: day, keys uuid[]; digits (of the number), pseudonym_digits; kept text[]: parameters that tell nothing of a person
+-- out: sid
+-- index: events primary key
+-- note: of the person's own events only what is projected stays: of the words the keyword they amount to, of the number
+--       its country; another's words lose the number alone. So a recount makes the same rows of them.
+UPDATE events e
+SET payload = CASE WHEN concat(e.payload ->> 'To', ' ', CASE WHEN e.event_type LIKE 'inbound.%%' THEN e.payload ->> 'From' END) LIKE '%%' || %(digits)s || '%%'
+    THEN (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(d.disguised) WHERE key = ANY (%(kept)s::text[]))
+         || CASE WHEN e.event_type LIKE 'inbound.%%'
+                 THEN jsonb_build_object('Body', (SELECT CASE k.keyword WHEN 'general' THEN '' ELSE k.keyword END
+                                                  FROM inbound_keyword(coalesce(e.payload ->> 'Body', ''), e.payload ->> 'OptOutType') AS k))
+                 ELSE jsonb_strip_nulls(jsonb_build_object('EseCountry', coalesce(e.payload ->> 'EseCountry', (SELECT p.country FROM phone_country('+' || %(digits)s) AS p)))) END
+    ELSE d.disguised END
+FROM (SELECT received_on, dedupe_key, replace(payload::text, %(digits)s, %(pseudonym_digits)s)::jsonb AS disguised
+      FROM events WHERE received_on = %(day)s AND dedupe_key = ANY (%(keys)s::uuid[])) AS d
+WHERE e.received_on = %(day)s AND e.received_on = d.received_on AND e.dedupe_key = d.dedupe_key
+RETURNING coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid', '') AS sid;
+
+-- name: find_late_numbers :many
+-- for: callbacks about messages to somebody erased that came after the log was scrubbed
+-- in: day, sids text[]
+-- out: phone, sid
+-- note: a scan of one partition; `To` without a pseudonym tells the number once more
+SELECT DISTINCT address_number(payload ->> 'To') AS phone, coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid') AS sid
+FROM events
+WHERE received_on = %(day)s AND event_type = 'receipt.received'
+  AND coalesce(payload ->> 'MessageSid', payload ->> 'SmsSid') = ANY (%(sids)s::text[])
+  AND is_phone_address(payload ->> 'To') AND address_number(payload ->> 'To') !~ '^[+]999[0-9]{12}$';

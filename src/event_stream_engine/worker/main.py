@@ -1,4 +1,4 @@
-"""The worker process composed: the projector, its sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
@@ -18,9 +18,11 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
+from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
+from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
 
 UPKEEP = timedelta(minutes=10)
@@ -39,7 +41,9 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_sender(settings, url, clock, stopping, provider))
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
+        tasks.create_task(run_sealer(settings, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
+        tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 
