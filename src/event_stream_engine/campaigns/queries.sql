@@ -226,6 +226,28 @@ WHERE (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, 
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;
 
+-- name: list_campaigns_by_name :many
+-- for: a campaign named on the command line
+-- in: name
+-- note: two rows are enough to know that the name is not clear; a scan of a table with a row for each campaign
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns WHERE name = %(name)s ORDER BY created_at DESC LIMIT 2;
+
+-- name: find_segment_id :maybe
+-- for: a segment named on the command line
+-- in: name
+-- index: segments (name)
+-- note: an archived one may have the name of one in use
+SELECT id FROM segments WHERE name = %(name)s AND archived_at IS NULL;
+
+-- name: find_template_id :maybe
+-- for: a template named on the command line
+-- in: name
+-- index: templates (name)
+-- note: as find_segment_id
+SELECT id FROM templates WHERE name = %(name)s AND archived_at IS NULL;
+
 -- name: list_due_campaigns :many
 -- for: scheduled campaigns whose time has come
 -- in: now
