@@ -20,7 +20,11 @@ import httpx
 import psycopg
 import pytest
 
+from event_stream_engine.audit.anchors import FILE_NAME, Anchor, append_anchor
+from event_stream_engine.audit.chain import seal_batch
+from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.embedded import embedded_postgres, find_postmaster_pid
+from event_stream_engine.kernel.clock import SystemClock
 from tests.engine import ACCOUNT_SID, TOKEN
 
 COMMAND = (sys.executable, "-m", "event_stream_engine.cli.main")
@@ -95,7 +99,7 @@ def bound(port: int) -> Iterator[None]:
 
 
 def test_a_command_alone_starts_the_database_and_stops_it_again(home: Path) -> None:
-    assert ese(home, "migrate").stdout == "Applied: 0001_foundation\n"
+    assert ese(home, "migrate").stdout == "Applied: 0001_foundation, 0002_campaigns\n"
     assert find_postmaster_pid(home) is None
     assert ese(home, "migrate").stdout == "The database is up to date.\n"
     assert find_postmaster_pid(home) is None
@@ -212,6 +216,48 @@ def test_replay_projects_a_dead_letter_once_its_cause_is_gone(
         ]
 
 
+def seal(url: str) -> Anchor:
+    async def run() -> Anchor:
+        async with await connect(url, "test") as conn, transaction(conn):
+            now = SystemClock().now()
+            sealed = await seal_batch(conn, now)
+            assert sealed is not None
+            return Anchor(sealed.number, sealed.hash, now)
+
+    return asyncio.run(run())
+
+
+def test_verifying_the_audit_trail_names_the_first_bad_row_and_fails(
+    home: Path, database: str, tmp_path: Path
+) -> None:
+    ese(home, "keys", "add", "audited", "--role", "viewer")
+    anchors = tmp_path / "anchors.ndjson"
+    anchor = seal(database)
+    append_anchor(anchors, anchor)
+    alone = ese(home, "audit", "verify")
+    assert alone.returncode == 0
+    assert "Without anchors a cut or rewritten chain shows nothing" in alone.stdout
+    whole = ese(home, "audit", "verify", "--anchors", str(anchors))
+    assert whole.returncode == 0
+    assert "The audit trail is whole" in whole.stdout
+    assert anchor.hash.hex() in whole.stdout
+    with changed(database) as conn:
+        conn.execute("SET session_replication_role = replica")
+        ((row,),) = conn.execute("SELECT max(id) FROM audit_log").fetchall()
+        conn.execute("UPDATE audit_log SET actor = 'operator:eve' WHERE id = %s", (row,))
+        edited = ese(home, "audit", "verify", "--anchors", str(anchors))
+        conn.execute("UPDATE audit_log SET actor = 'engine:cli' WHERE id = %s", (row,))
+        assert edited.returncode == 1
+        assert f"Row {row} was edited (batch 1" in edited.stderr
+        conn.execute("TRUNCATE audit_batches")
+        cut = ese(home, "audit", "verify", "--anchors", str(anchors))
+        assert cut.returncode == 1
+        assert "its tail was cut" in cut.stderr
+    gone = ese(home, "audit", "verify", "--anchors", str(tmp_path / "gone"))
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert "cannot be read" in gone.stderr
+
+
 def test_doctor_says_what_is_wrong_and_what_to_do(home: Path, database: str) -> None:
     done = ese(home, "doctor")
     found = {line[7:26].strip(): line for line in done.stdout.splitlines()[1:]}
@@ -221,8 +267,23 @@ def test_doctor_says_what_is_wrong_and_what_to_do(home: Path, database: str) -> 
     assert found["public URL"].startswith("look")
     for name in ("disk", "PostgreSQL", "clock", "pg_stat_statements", "durability", "migrations", "database"):
         assert found[name].startswith("ok"), name
+    assert found["provider"].startswith("look")
+    assert found["audit trail"].startswith("ok")
     assert "start `ese work`" in found["workers"]
     assert "ese replay" in found["dead letters"]
+
+
+def test_doctor_sees_whether_the_simulator_listens(home: Path, database: str, free_port: int) -> None:
+    simulator = {"ESE_PROVIDER": "simulator", "ESE_SIMULATOR_URL": f"http://127.0.0.1:{free_port}"}
+    assert "wrong  provider" in ese(home, "doctor", **simulator).stdout
+    with socket.create_server(("127.0.0.1", free_port)):
+        assert "ok     provider" in ese(home, "doctor", **simulator).stdout
+
+
+def test_doctor_sees_a_chain_that_is_not_what_was_anchored(home: Path, database: str) -> None:
+    append_anchor(home / FILE_NAME, Anchor(10**9, bytes(32), SystemClock().now()))
+    assert "wrong  audit trail" in ese(home, "doctor").stdout
+    (home / FILE_NAME).unlink()
 
 
 def test_doctor_works_before_anything_is_there(tmp_path: Path, free_port: int) -> None:
@@ -344,7 +405,7 @@ def test_a_demo_starts_stops_and_goes_on_with_its_data_beside_another_engine(tmp
             kpis = running.client.get(path, headers=headers).json()["kpis"]
             return next(int(kpi["value"]) for kpi in kpis if kpi["slug"] == "message_volume")
 
-        demo.wait_for(lambda: count_sent(demo) > 1000)
+        demo.wait_for(lambda: count_sent(demo) > 1000, seconds=60)
         assert len(find_processes(demo_home)) >= 5
         assert demo.stop(signal.SIGINT) == 0
         assert demo.read().endswith("Stopped. The data are kept.\n")

@@ -20,10 +20,11 @@ from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import connect, open_pool, transaction
 from event_stream_engine.ingest.callbacks import make_event
 from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.messaging import outcomes
 from event_stream_engine.messaging.webhooks import sign_request
 from event_stream_engine.monitoring import feed
 from event_stream_engine.monitoring.feed import Feed, FeedEvent, FeedPlace
-from event_stream_engine.stream.log import append_events
+from event_stream_engine.stream.log import Event, append_events, append_own_events
 from event_stream_engine.web.app import build_app
 from event_stream_engine.worker.projector import run_projector
 from tests.engine import ACCOUNT_SID, LIVE, TOKEN, Engine, make_settings, project_all
@@ -135,6 +136,46 @@ async def test_dead_letters_are_not_shown_and_hide_nothing(engine: Engine) -> No
         "live_events"
     ]
     assert next_event["id"] != newest[0]["id"]
+
+
+async def test_campaigns_and_refusals_are_shown_with_the_campaigns_name_and_acceptances_are_not(
+    engine: Engine,
+) -> None:
+    now, message_id, campaign_id, other_id = datetime.now(UTC), uuid4(), uuid4(), uuid4()
+    async with await connect(engine.url, "test") as conn:
+        await conn.execute("INSERT INTO segments VALUES (%s, 'all', '{}', now(), now())", (campaign_id,))
+        await conn.execute(
+            "INSERT INTO templates VALUES (%s, 'hi', 'sms', 'en', 'Hi', NULL, '{}', now(), now())",
+            (campaign_id,),
+        )
+        await conn.execute(
+            "INSERT INTO campaigns (id, name, segment_id, template_id, sender, rate_per_second, state, created_by,"
+            " created_at, updated_at) VALUES (%(id)s, 'Flash sale', %(id)s, %(id)s, '+14155238886', 1, 'running', 'x', now(), now())",
+            {"id": campaign_id},
+        )
+        for id_ in (message_id, other_id):
+            await conn.execute(
+                "INSERT INTO messages (id, campaign_id, recipient_phone, channel, sender, queued_at)"
+                " VALUES (%s, %s, '+14155551234', 'sms', '+14155238886', %s)",
+                (id_, campaign_id, now),
+            )
+        payload = {"CampaignId": str(campaign_id), "CampaignName": "Flash sale", "Recipients": 2500}
+        started = Event(now, "campaign.started", uuid4(), json.dumps(payload))
+        accepted = outcomes.accepted(other_id, now, "SM" + "a" * 32, "queued")
+        for event in (started, outcomes.refused(message_id, now, 21211), accepted):
+            await append_own_events(conn, [event])
+    await happen(engine.url, make_form(MessageSid="SM" + "a" * 32, EseMessageId=str(other_id)))
+    shown = (await engine.get("/api/v1/monitoring/events"))["live_events"]
+    assert [event["event_type"] for event in shown] == [
+        "message_delivered",
+        "message_failed",
+        "campaign_started",
+    ]
+    assert [event["campaign_name"] for event in shown] == ["Flash sale"] * 3
+    assert shown[2]["estimated_recipients"] == 2500
+    assert (shown[1]["error_code"], shown[1]["recipient"]) == (21211, "+1 415 ••• ••34")
+    after = await engine.get("/api/v1/monitoring/events", after="0-0")
+    assert after["live_events"] == shown[::-1]
 
 
 @pytest.mark.parametrize("after", ["x", "1", "1-2-3", "-1-2", "٣-1", "9" * 20 + "-1"])

@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from event_stream_engine.infra.database import connect
+from event_stream_engine.audit.entries import Actor, Entry, record
+from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.ingest.callbacks import make_event
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.stream.log import append_events
@@ -103,7 +104,6 @@ async def test_every_answer_has_the_documents_keys_and_types_and_a_reason_for_ea
 async def test_what_other_parts_will_supply_is_null_with_a_reason(engine: Engine) -> None:
     answer = await engine.get("/api/v1/monitoring/dashboard")
     assert answer["unknown"]["system_health.redis_memory_usage_mb"] == "not configured"
-    assert answer["system_health"]["active_campaigns"] is None
     kpis = {kpi["slug"]: kpi for kpi in answer["kpis"]}
     assert list(kpis) == [
         "active_campaigns",
@@ -114,6 +114,55 @@ async def test_what_other_parts_will_supply_is_null_with_a_reason(engine: Engine
         "system_uptime",
     ]
     assert all(kpi["reason"] for kpi in kpis.values() if kpi["value"] is None)
+
+
+async def add_campaign(engine: Engine, name: str, state: str, **transitions: timedelta) -> UUID:
+    """Put a campaign into the database with its changes of state, each as long ago as given."""
+    now, campaign_id = datetime.now(UTC), uuid4()
+    segment_id, template_id = uuid4(), uuid4()
+    ago = {action: now - age for action, age in transitions.items()}
+    ended_at = ago.get("completed") or ago.get("cancelled")
+    async with await connect(engine.url, "test") as conn, transaction(conn):
+        values = {
+            "s": segment_id,
+            "t": template_id,
+            "c": campaign_id,
+            "name": name,
+            "state": state,
+            "now": now,
+        }
+        await conn.execute("INSERT INTO segments VALUES (%(s)s, %(name)s, '{}', %(now)s, %(now)s)", values)
+        await conn.execute(
+            "INSERT INTO templates VALUES (%(t)s, %(name)s, 'sms', 'en', 'Hi', NULL, '{}', %(now)s, %(now)s)",
+            values,
+        )
+        await conn.execute(
+            "INSERT INTO campaigns (id, name, segment_id, template_id, sender, rate_per_second, state, created_by,"
+            " created_at, updated_at, started_at, finished_at) VALUES (%(c)s, %(name)s, %(s)s, %(t)s, '+14155238886', 1,"
+            " %(state)s, 'operator:ana', %(now)s, %(now)s, %(started_at)s, %(finished_at)s)",
+            values | {"started_at": ago["started"], "finished_at": ended_at},
+        )
+        for action, at in ago.items():
+            entry = Entry(at, f"campaign.{action}", f"campaign:{campaign_id}")
+            await record(conn, Actor("operator:ana"), entry)
+    return campaign_id
+
+
+async def test_active_campaigns_are_those_running_now_and_at_each_moment_before(engine: Engine) -> None:
+    hour = timedelta(hours=1)
+    await add_campaign(engine, "a", "running", started=8.5 * hour)
+    await add_campaign(engine, "b", "running", started=8.5 * hour, paused=6.5 * hour, resumed=2.5 * hour)
+    await add_campaign(engine, "c", "completed", started=30 * hour, completed=4.5 * hour)
+    await add_campaign(engine, "d", "paused", started=3.5 * hour, paused=1.5 * hour)
+    answer = await engine.get("/api/v1/monitoring/dashboard")
+    assert answer["system_health"]["active_campaigns"] == 2
+    kpi = next(kpi for kpi in answer["kpis"] if kpi["slug"] == "active_campaigns")
+    assert (kpi["value"], kpi["change"], kpi["reason"]) == (2, 1, None)
+    changes = [kpi["points"][0]]
+    for point in kpi["points"]:
+        if point != changes[-1]:
+            changes.append(point)
+    assert changes == [1, 3, 2, 1, 2, 3, 2]
 
 
 async def test_a_period_without_traffic_has_zero_counts_and_null_rates(engine: Engine) -> None:

@@ -83,6 +83,16 @@ async def list_people(conn: Connection, wanted: Wanted, most: int, after: str | 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _AttributeName:
+    name: str
+
+
+async def list_attribute_names(conn: Connection) -> list[str]:
+    """Return the names of attributes that people who came lately have, as suggestions."""
+    return [row.name for row in await SQL.list_attribute_names.many(conn, _AttributeName)]
+
+
 async def find_person(conn: Connection, phone: str) -> Person | None:
     return await SQL.find_person.maybe(conn, Person, {"phone": phone})
 

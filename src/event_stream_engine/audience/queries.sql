@@ -277,6 +277,15 @@ WHERE phone_e164 > %(after)s
 ORDER BY phone_e164
 LIMIT %(most)s;
 
+-- name: list_attribute_names :many
+-- for: suggestions in the form of a segment
+-- out: name
+-- index: users (created_at)
+-- note: of the thousand newest people; more would be a scan of them all
+SELECT DISTINCT jsonb_object_keys(u.attributes) AS name
+FROM (SELECT attributes FROM users ORDER BY created_at DESC LIMIT 1000) AS u
+ORDER BY name;
+
 -- name: find_person :maybe
 -- for: one person
 -- in: phone

@@ -4,22 +4,27 @@ import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import psycopg
 import typer
 from rich.table import Table
 
+from event_stream_engine.audit.anchors import FILE_NAME, find_last_anchor
+from event_stream_engine.audit.chain import load_chain_status
 from event_stream_engine.cli.session import command, open_settings, out
 from event_stream_engine.infra.database import Connection, connect, describe_database
 from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.migrating import find_pending
 from event_stream_engine.infra.settings import Settings
-from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.kernel.clock import SystemClock, format_instant
 from event_stream_engine.monitoring.health import load_health
 
 OLDEST_MAJOR = 15
-MOST_CLOCK_SKEW_SECONDS = 1.0
+MOST_CLOCK_SKEW_SECONDS = 0.1
+LATE_SEAL = timedelta(minutes=1)
+PROBE_SECONDS = 2.0
 LEAST_FREE_BYTES = 2 * 1024**3
 _MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]look[/]", "failed": "[red]wrong[/]"}
 
@@ -36,14 +41,15 @@ class Finding:
 
 @command
 async def examine() -> None:
-    """Check database, extensions, migrations, clock, disk, public URL and credentials, and say what to do."""
+    """Check database, migrations, clock, disk, public URL, provider and audit trail, and say what to do."""
     settings = open_settings()
     findings = [check_disk(settings), check_public_url(settings), check_credentials(settings)]
+    findings.append(await check_provider(settings))
     if settings.database_url is None:
         async with embedded_postgres(settings.data_dir) as url:
-            findings += await check_database(url)
+            findings += await check_database(settings, url)
     else:
-        findings += await check_database(settings.database_url)
+        findings += await check_database(settings, settings.database_url)
     table = Table("", "checked", "found", "what to do", box=None, pad_edge=False)
     for finding in findings:
         table.add_row(_MARKS[finding.state], finding.name, finding.text, finding.advice)
@@ -80,13 +86,32 @@ def check_credentials(settings: Settings) -> Finding:
             "credentials", "failed", "no auth token", "Set ESE_TWILIO_AUTH_TOKEN, or use `ese up --demo`."
         )
     if settings.twilio_account_sid is None:
-        advice = "Set ESE_TWILIO_ACCOUNT_SID, so that callbacks of other accounts are quarantined."
+        advice = "Set ESE_TWILIO_ACCOUNT_SID: nothing can be sent, and callbacks of other accounts are not told apart."
         return Finding("credentials", "warning", "auth token, but no account SID", advice)
     rotating = ", a second token during rotation" if len(settings.twilio_auth_tokens) > 1 else ""
     return Finding("credentials", "ok", f"account SID and auth token{rotating}")
 
 
-async def check_database(url: str) -> list[Finding]:
+async def check_provider(settings: Settings) -> Finding:
+    """Look at who hands messages over; of the simulator also whether it listens."""
+    if settings.provider == "twilio":
+        if settings.twilio_auth_tokens and settings.twilio_account_sid:
+            return Finding("provider", "ok", "twilio")
+        advice = "Set what credentials says, or ESE_PROVIDER=simulator to send nothing."
+        return Finding("provider", "warning", "twilio, but messages cannot be handed over", advice)
+    parts = urlsplit(settings.simulator_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError:
+        advice = "Start `ese up --demo`, or correct ESE_SIMULATOR_URL."
+        return Finding("provider", "failed", f"no simulator listens at {settings.simulator_url}", advice)
+    writer.close()
+    return Finding("provider", "ok", f"simulator at {settings.simulator_url}: nothing is really sent")
+
+
+async def check_database(settings: Settings, url: str) -> list[Finding]:
     """Look at everything that needs a connection."""
     try:
         conn = await connect(url, "ese-doctor", statement_timeout_ms=10_000)
@@ -102,6 +127,7 @@ async def check_database(url: str) -> list[Finding]:
                 Finding("migrations", "failed", f"{len(pending)} pending", "Run `ese migrate`."),
             ]
         findings.append(Finding("migrations", "ok", "up to date"))
+        findings.append(await check_audit_trail(conn, settings))
         health = await load_health(conn, SystemClock().now())
         return findings + [Finding(row.name.lower(), row.state, row.text) for row in health.rows]
 
@@ -114,14 +140,32 @@ async def check_version(conn: Connection) -> Finding:
 
 
 async def check_clock(conn: Connection) -> Finding:
+    asked_at = SystemClock().now()
     row = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
-    skew = abs((SystemClock().now() - row[0]).total_seconds()) if row else 0.0
+    answered_at = SystemClock().now()
+    middle = asked_at + (answered_at - asked_at) / 2
+    skew = abs((middle - row[0]).total_seconds()) if row else 0.0
     text = f"{skew * 1000:.0f} ms from the database's"
     if skew > MOST_CLOCK_SKEW_SECONDS:
-        return Finding(
-            "clock", "warning", text, "Set both clocks by NTP: delivery times are differences of clocks."
-        )
+        advice = "Set the clocks of all hosts by NTP: the pace of a campaign is kept in their seconds."
+        return Finding("clock", "warning", text, advice)
     return Finding("clock", "ok", text)
+
+
+async def check_audit_trail(conn: Connection, settings: Settings) -> Finding:
+    """Compare the head of the chain with the last anchor of this host, and see whether somebody seals."""
+    status = await load_chain_status(conn)
+    head, anchor = status.head, find_last_anchor(settings.data_dir / FILE_NAME)
+    number = head.number if head else 0
+    if anchor and (anchor.number > number or (head and anchor.number == number and anchor.hash != head.hash)):
+        text = f"the chain ends at batch {number}, anchored was batch {anchor.number}"
+        return Finding("audit trail", "failed", text, "Run `ese audit verify`.")
+    text = f"sealed to batch {number} {head.hash.hex()[:12]}…" if head else "nothing is sealed yet"
+    oldest = status.oldest_unsealed_at
+    if oldest is not None and SystemClock().now() - oldest > LATE_SEAL:
+        text += f", {status.unsealed:,} rows since {format_instant(oldest)} are not"
+        return Finding("audit trail", "warning", text, "Start `ese work`.")
+    return Finding("audit trail", "ok", text)
 
 
 async def check_statements(conn: Connection) -> Finding:

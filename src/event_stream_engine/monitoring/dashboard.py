@@ -22,7 +22,6 @@ from event_stream_engine.monitoring.processes import DayUptime, list_uptime
 SQL = load_queries(__package__)
 UPTIME_DAYS = 7
 NOT_YET = {
-    "active_campaigns": "Campaigns are not part of this version.",
     "requests": "Requests are not measured in this version.",
     "redis": "not configured",
 }
@@ -67,21 +66,28 @@ class _UserChange:
     opt_ins: int
 
 
+@dataclass(frozen=True, slots=True)
+class _ActiveCampaigns:
+    instant: datetime
+    campaigns: int
+
+
 async def load_dashboard(
     conn: Connection, window: Window, step: timedelta, zone: ZoneInfo, now: datetime
 ) -> Dashboard:
     """Read everything the dashboard shows for one window, with series of one step, as of now."""
     health = await load_health(conn, now)
     users = await count_users(conn)
+    campaigns = await SQL.count_running_campaigns.value(conn)
     scope = Scope(window)
     delivery = await load_delivery(conn, scope, now)
     before = await load_delivery(conn, Scope(window.before()), now)
     points = await list_delivery_points(conn, scope, step, zone)
     bins = list_bins(window, step, zone)
     changes = await SQL.list_user_changes.many(conn, _UserChange, {"bins": bins, "until": now})
+    active = await SQL.list_active_campaigns.many(conn, _ActiveCampaigns, {"instants": bins})
     uptime = await list_uptime(conn, now, UPTIME_DAYS)
     unknown = {
-        "system_health.active_campaigns": NOT_YET["active_campaigns"],
         "system_health.redis_memory_usage_mb": NOT_YET["redis"],
         "performance_metrics.average_response_time_ms": NOT_YET["requests"],
         "performance_metrics.requests_per_minute": NOT_YET["requests"],
@@ -97,7 +103,7 @@ async def load_dashboard(
         as_of=now,
         window=window,
         kpis=[
-            _unknown_campaigns(),
+            _describe_campaigns(campaigns, active, bins),
             *_describe_users(users, changes, bins),
             _describe_volume(delivery, before, points, window),
             _describe_delivery_rate(delivery, before, points, window),
@@ -106,7 +112,7 @@ async def load_dashboard(
         delivery=delivery,
         points=points,
         health=health.rows,
-        system_health=_system_health(users, health, now),
+        system_health=_system_health(users, campaigns, health, now),
         performance_metrics={
             "average_response_time_ms": None,
             "requests_per_minute": None,
@@ -118,12 +124,14 @@ async def load_dashboard(
     )
 
 
-def _system_health(users: dict[str, int], health: Health, now: datetime) -> dict[str, float | None]:
+def _system_health(
+    users: dict[str, int], campaigns: int, health: Health, now: datetime
+) -> dict[str, float | None]:
     uptime = (
         None if health.ready_since is None else round((now - health.ready_since).total_seconds() / 3600, 2)
     )
     return {
-        "active_campaigns": None,
+        "active_campaigns": campaigns,
         "total_users": sum(users.values()),
         "opted_in_users": users["OPT_IN"],
         "opted_out_users": users["OPT_OUT"] + users["STOP"],
@@ -133,17 +141,19 @@ def _system_health(users: dict[str, int], health: Health, now: datetime) -> dict
     }
 
 
-def _unknown_campaigns() -> Kpi:
+def _describe_campaigns(running: int, active: list[_ActiveCampaigns], bins: list[datetime]) -> Kpi:
+    counted = {row.instant: row.campaigns for row in active}
+    points: list[float | None] = [*(counted.get(at, 0) for at in bins), running]
     return Kpi(
         slug="active_campaigns",
         name="Active campaigns",
-        value=None,
+        value=running,
         unit="",
-        reason=NOT_YET["active_campaigns"],
-        change=None,
+        reason=None,
+        change=running - (points[0] or 0),
         change_unit="",
-        change_is_good=None,
-        points=[],
+        change_is_good=None,  # a campaign that ended is no bad news
+        points=points,
         numerator=None,
         denominator=None,
         formula="campaigns in state running",

@@ -23,6 +23,13 @@ from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.stream import log
 
 SQL = load_queries(__package__)
+# What the sender says of a message that was handed over is told again, and better, by the provider's receipts.
+SHOWN_TYPES = [
+    "receipt.received",
+    "inbound.received",
+    "message.refused",
+    *(f"campaign.{what}" for what in ("scheduled", "started", "paused", "resumed", "completed", "cancelled")),
+]
 POLL_SECONDS = 0.25
 MOST_PER_READ = 500
 MOST_WAITING = 2000  # events a slow viewer may lag behind before it is cut off; it reconnects and goes on
@@ -41,20 +48,22 @@ class FeedPlace:
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """One event with what the projection knows of its message."""
+    """One event with what the projection knows of its message or campaign; that of a campaign has no phone."""
 
     xid: str
     id: int
     received_at: datetime
     event_type: str
     status: str | None
-    phone: str
-    channel: str
+    phone: str | None
+    channel: str | None
     body: str | None
     intent: str | None
     error_code: int | None
     delivery_seconds: float | None
     is_auto_replied: bool | None
+    campaign_name: str | None
+    recipients: int | None
 
     @property
     def place(self) -> FeedPlace:
@@ -81,12 +90,13 @@ async def load_place(conn: Connection) -> str:
 
 async def list_latest(conn: Connection, most: int) -> list[FeedEvent]:
     """Return the newest projected events, newest first."""
-    return await SQL.list_latest_events.many(conn, FeedEvent, {"most": most})
+    return await SQL.list_latest_events.many(conn, FeedEvent, {"most": most, "event_types": SHOWN_TYPES})
 
 
 async def list_after(conn: Connection, place: FeedPlace, most: int) -> list[FeedEvent]:
     """Return the projected events after a place in log order, oldest first."""
-    return await SQL.list_events_after.many(conn, FeedEvent, {"xid": place.xid, "id": place.id, "most": most})
+    values = {"xid": place.xid, "id": place.id, "most": most, "event_types": SHOWN_TYPES}
+    return await SQL.list_events_after.many(conn, FeedEvent, values)
 
 
 def describe_event(event: FeedEvent) -> dict[str, Any]:
@@ -95,8 +105,11 @@ def describe_event(event: FeedEvent) -> dict[str, Any]:
         "id": format_place(event.place),
         "timestamp": format_instant(event.received_at),
         "channel": event.channel,
-        "campaign_name": None,
+        "campaign_name": event.campaign_name,
     }
+    if event.phone is None:
+        kind = event.event_type.replace(".", "_")
+        return common | {"event_type": kind, "estimated_recipients": event.recipients}
     if event.event_type == "inbound.received":
         kind = "consent_stopped" if event.intent == "stop" else "inbound_message"
         return common | {

@@ -104,44 +104,75 @@ FROM (
 ) AS changes
 GROUP BY bin;
 
+-- name: list_active_campaigns :many
+-- for: how many campaigns were running at each of some instants
+-- in: instants timestamptz[]
+-- out: instant, campaigns
+-- index: audit_log (subject, id)
+-- note: the trail knows each change of state, also pauses; only campaigns that had begun and not ended are looked up in it
+SELECT instant, count(*) AS campaigns
+FROM unnest(%(instants)s::timestamptz[]) AS instant
+JOIN campaigns c ON c.started_at <= instant AND (c.finished_at > instant) IS NOT FALSE
+CROSS JOIN LATERAL (SELECT a.action FROM audit_log a
+                    WHERE a.subject = 'campaign:' || c.id AND a.at <= instant
+                      AND a.action IN ('campaign.started', 'campaign.paused', 'campaign.resumed', 'campaign.completed', 'campaign.cancelled')
+                    ORDER BY a.id DESC LIMIT 1) AS last
+WHERE last.action IN ('campaign.started', 'campaign.resumed')
+GROUP BY instant;
+
+-- name: count_running_campaigns :one
+-- for: campaigns that are running now
+-- out: campaigns
+-- index: campaigns_open
+-- note: by state, which is the truth; their past has to be taken from the trail
+SELECT count(*) FROM campaigns WHERE state = 'running';
+
 -- name: list_latest_events :many
 -- for: the first look at the feed
 -- in: most (events)
+-- in: event_types text[] (those shown)
 -- out: xid (text), id, received_at, event_type, status (lower case), phone, channel, body, intent, error_code,
---      delivery_seconds, is_auto_replied
--- index: events (xid, id) of each partition, merged backwards; messages (provider_sid), inbound_events (message_sid)
--- note: only what is projected, so that the feed never shows an effect before the figures do. Dead letters are left out
---       before the LIMIT: behind many of them in a row the feed would see nothing and stand still.
-SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from_phone, m.recipient_phone) AS phone,
+--      delivery_seconds, is_auto_replied, campaign_name, recipients (of a campaign)
+-- index: events (xid, id) of each partition, merged backwards; messages (provider_sid) and primary key, inbound_events
+--        (message_sid), campaigns primary key
+-- note: only what is projected, so that the feed never shows an effect before the figures do. Dead letters and what is
+--       not shown are left out before the LIMIT: behind many of them in a row the feed would see nothing and stand still.
+SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
        coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
-       i.is_auto_replied
+       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
+       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
 FROM (SELECT * FROM events w WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+        AND event_type = ANY (%(event_types)s)
         AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
       ORDER BY xid DESC, id DESC LIMIT %(most)s) AS e
 CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
                            lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON e.event_type = 'receipt.received' AND m.provider_sid = r.sid
+LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
+                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
 LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL
+LEFT JOIN campaigns c ON c.id = m.campaign_id
+WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
 ORDER BY e.xid DESC, e.id DESC;
 
 -- name: list_events_after :many
 -- for: what the feed shows next
--- in: xid, id (the last event shown), most (events)
+-- in: xid, id (the last event shown), most (events), event_types text[]
 -- out: as list_latest_events, oldest first
 -- index: as list_latest_events
 -- note: the row comparison is what lets the index begin at the place
-SELECT e.xid::text, e.id, e.received_at, e.event_type, r.status, coalesce(i.from_phone, m.recipient_phone) AS phone,
+SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
        coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       extract(epoch FROM CASE WHEN m.delivered_at >= m.sent_at THEN m.delivered_at - m.sent_at END)::float8 AS delivery_seconds,
-       i.is_auto_replied
+       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
+       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
 FROM (SELECT * FROM events w WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
+        AND event_type = ANY (%(event_types)s)
         AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
       ORDER BY xid, id LIMIT %(most)s) AS e
 CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
                            lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON e.event_type = 'receipt.received' AND m.provider_sid = r.sid
+LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
+                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
 LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL
+LEFT JOIN campaigns c ON c.id = m.campaign_id
+WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
 ORDER BY e.xid, e.id;

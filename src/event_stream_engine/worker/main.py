@@ -1,7 +1,8 @@
-"""The worker process composed: the projector, its sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -14,11 +15,15 @@ from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
+from event_stream_engine.worker.runner import run_runner
+from event_stream_engine.worker.sealer import run_sealer
+from event_stream_engine.worker.sender import run_sender
 
 UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
@@ -26,10 +31,19 @@ _logger = logging.getLogger(__name__)
 
 async def run_worker(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Work until told to stop; the batch in hand is finished."""
-    async with asyncio.TaskGroup() as tasks:
+    async with AsyncExitStack() as resources:
+        # Without credentials there is nobody to hand messages to; everything else goes on.
+        provider = None
+        if settings.twilio_account_sid and settings.twilio_auth_tokens:
+            provider = await resources.enter_async_context(open_provider(settings))
+        tasks = await resources.enter_async_context(asyncio.TaskGroup())
+        if provider is not None:
+            tasks.create_task(run_sender(settings, url, clock, stopping, provider))
+            tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
-        tasks.create_task(run_eraser(settings, url, clock, stopping))
+        tasks.create_task(run_sealer(settings, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
+        tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 

@@ -44,7 +44,12 @@ KINDS = {
     "inbound_message": ("in-flight", "inbound"),
     "consent_started": ("delivered", "opted in"),
     "consent_stopped": ("warning", "opted out"),
+    "campaign_scheduled": ("accent", "campaign scheduled"),
     "campaign_started": ("accent", "campaign started"),
+    "campaign_paused": ("warning", "campaign paused"),
+    "campaign_resumed": ("accent", "campaign resumed"),
+    "campaign_completed": ("delivered", "campaign completed"),
+    "campaign_cancelled": ("warning", "campaign cancelled"),
 }
 
 
@@ -97,6 +102,9 @@ def describe_detail(event: dict[str, Any]) -> str:
     seconds = event.get("delivery_time_seconds")
     if seconds is not None:
         return f"in {format_duration(seconds)}"
+    recipients = event.get("estimated_recipients")
+    if recipients:
+        return f"{format_number(recipients)} recipients"
     if body := event.get("message_body"):
         return f"“{body}”"
     return " ".join(str(part) for part in (event.get("error_code"), event.get("description")) if part)

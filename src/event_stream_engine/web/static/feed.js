@@ -30,6 +30,7 @@ if (feed) {
 
   const describe = (event) => {
     if (event.delivery_time_seconds != null) return `in ${duration(event.delivery_time_seconds)}`;
+    if (event.estimated_recipients) return `${event.estimated_recipients.toLocaleString("en")} recipients`;
     if (event.message_body) return `“${event.message_body}”`;
     return [event.error_code, event.description].filter(Boolean).join(" ");
   };

@@ -23,13 +23,14 @@ CREATE INDEX audit_log_at ON audit_log USING brin (at);
 -- Links of the chain: each covers the rows after the one before it in (xid, id) order.
 CREATE TABLE audit_batches (
     number     bigint PRIMARY KEY, -- 1, 2, 3 … without a gap
-    until_xid  xid8        NOT NULL,
+    until_xid  xid8        NOT NULL, -- 0: the rows up to until_id came from another cluster; the order begins anew
     until_id   bigint      NOT NULL,
     rows       integer     NOT NULL,
     row_hashes bytea       NOT NULL, -- 32 bytes a row, in order: they tell which row is bad
     hash       bytea       NOT NULL, -- SHA-256 of the hash before, number and row_hashes
     sealed_at  timestamptz NOT NULL
 );
+CREATE INDEX audit_batches_restored ON audit_batches (number) WHERE until_xid = '0';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

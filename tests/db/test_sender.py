@@ -1,0 +1,252 @@
+"""The sender on a real database, against a provider whose calls the test sees."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from event_stream_engine.campaigns import campaigns
+from event_stream_engine.campaigns.outbox import LEASE
+from event_stream_engine.campaigns.recording import MOST_ATTEMPTS
+from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.kernel.clock import SettableClock, SystemClock
+from event_stream_engine.messaging.provider import Outcome, OutgoingMessage, Postponed, Refused, Unknown
+from event_stream_engine.worker.sender import Sender, open_sender, run_sender
+from tests.engine import make_settings, project_all
+from tests.sending import OPERATOR, WatchedProvider, add_campaign, add_people, count, fill_outbox
+
+
+async def send_all(url: str, folder: Path, provider: WatchedProvider, clock: SystemClock) -> None:
+    """Run one sender until nothing waits."""
+    stopping = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            run_sender(make_settings(folder, PROVIDER="simulator"), url, clock, stopping, provider)
+        )
+        while await count(url, "SELECT count(*) FROM outbox"):
+            await asyncio.sleep(0.05)
+        stopping.set()
+
+
+async def test_everybody_with_consent_gets_one_message(database_url: str, tmp_path: Path) -> None:
+    clock, provider = SystemClock(), WatchedProvider()
+    async with await connect(database_url, "test") as conn:
+        await add_people(conn, 500, clock.now())
+        await add_people(conn, 20, clock.now(), first=1000, state="STOP")
+        campaign_id = await add_campaign(conn, clock.now(), rate=10_000)
+        assert await fill_outbox(conn, campaign_id, clock.now()) == 520
+    await send_all(database_url, tmp_path, provider, clock)
+    assert len({message.recipient_phone for message in provider.taken}) == len(provider.taken) == 500
+    async with await connect(database_url, "test") as conn:
+        rows = await (
+            await conn.execute("SELECT action, after FROM audit_log WHERE action LIKE 'compliance.%'")
+        ).fetchall()
+    print(rows[0], rows[-1])
+    assert sorted(action for action, _ in rows) == ["compliance.allowed"] * 500 + ["compliance.denied"] * 20
+
+
+async def test_campaign_waits_for_the_end_of_quiet_hours_and_goes_on(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 20, 59, 30, tzinfo=UTC)), WatchedProvider()
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 60, clock.now())
+        campaign_id = await add_campaign(conn, clock.now(), rate=20, quiet=("21:00", "08:00"))
+        await fill_outbox(conn, campaign_id, clock.now())
+
+        async def send(seconds: int) -> None:
+            for _ in range(seconds * 2):
+                clock.advance(timedelta(milliseconds=500))
+                await drive(sender)
+
+        await send(1)
+        assert 0 < len(provider.taken) < 60
+        assert all(
+            message.validity_seconds <= 30 for message in provider.taken
+        )  # the provider's queue holds none longer
+        before = len(provider.taken)
+        clock.set(datetime(2026, 3, 2, 21, 0, tzinfo=UTC))
+        await send(10)
+        assert len(provider.taken) == before
+        due = await (await conn.execute("SELECT due_at, defer_reason FROM outbox")).fetchall()
+        opening = datetime(2026, 3, 3, 8, tzinfo=UTC)
+        assert {reason for _, reason in due} == {"quiet_hours"}
+        assert all(opening <= at <= opening + timedelta(minutes=15) for at, _ in due)
+        assert len({at for at, _ in due}) == len(due)  # spread, not all at once
+
+        for minute in range(17):
+            clock.set(opening + timedelta(minutes=minute))
+            await send(2)
+        assert len({message.recipient_phone for message in provider.taken}) == len(provider.taken) == 60
+        rows = await conn.execute(
+            "SELECT count(DISTINCT subject) FILTER (WHERE action = 'compliance.deferred'), count(*) FILTER (WHERE action = 'compliance.allowed') FROM audit_log"
+        )
+        assert await rows.fetchone() == (60 - before, 60)
+
+
+async def drive(sender: Sender) -> None:
+    """Claim once, let the calls end and record what came of them."""
+    await sender.prepare()
+    while sender.calls:
+        await asyncio.wait(sender.calls)
+    answers = []
+    while not sender.answers.empty():
+        if (answer := sender.answers.get_nowait()) is not None:
+            answers.append(answer)
+    if answers:
+        await sender.record(answers)
+    await sender.let_people_go()
+
+
+async def test_transient_failures_are_tried_again_later_and_at_last_given_up(
+    database_url: str, tmp_path: Path
+) -> None:
+    async def refuse(message: OutgoingMessage) -> Outcome:
+        return Postponed(30008, "try again", None)
+
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider(refuse)
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 1, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
+        waits = []
+        while row := await (await conn.execute("SELECT due_at, attempts FROM outbox")).fetchone():
+            clock.set(max(clock.now() + timedelta(seconds=1), row[0]))
+            waits.append(row[0])
+            await drive(sender)
+        assert len(provider.taken) == MOST_ATTEMPTS
+        gaps = [later - earlier for earlier, later in pairwise(waits)]
+        assert gaps[-1] > gaps[0]
+        await project_all(database_url)
+        assert await (await conn.execute("SELECT status, error_code FROM messages")).fetchall() == [
+            ("FAILED", 30008)
+        ]
+
+
+async def test_pause_the_provider_asked_for_holds_for_every_worker(database_url: str, tmp_path: Path) -> None:
+    async def refuse(message: OutgoingMessage) -> Outcome:
+        return Postponed(20429, "too many requests", 30.0)
+
+    clock, provider, other = (
+        SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)),
+        WatchedProvider(refuse),
+        WatchedProvider(),
+    )
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+        open_sender(settings, database_url, clock, other) as second,
+    ):
+        await add_people(conn, 50, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now(), rate=10), clock.now())
+        await drive(sender)
+        assert len(provider.taken) == 1
+        for _ in range(29):
+            clock.advance(timedelta(seconds=1))
+            await drive(second)
+        assert other.taken == []
+        clock.advance(timedelta(seconds=2))
+        await drive(second)
+        assert other.taken
+        assert (
+            await count(database_url, "SELECT max(attempts) FROM outbox") == 0
+        )  # nobody's fault, so nobody's attempt
+
+
+async def test_person_the_provider_knows_as_opted_out_is_stopped_here(
+    database_url: str, tmp_path: Path
+) -> None:
+    async def refuse(message: OutgoingMessage) -> Outcome:
+        return Refused(21610, "unsubscribed")
+
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider(refuse)
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 1, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
+        await sender.prepare()
+        await asyncio.wait(sender.calls)
+        await sender.let_people_go()
+        await sender.record([answer for answer in [sender.answers.get_nowait()] if answer])
+        assert await (await conn.execute("SELECT consent_state FROM users")).fetchall() == [("STOP",)]
+        assert await (await conn.execute("SELECT source, evidence FROM consent_ledger")).fetchall() == [
+            ("provider", "error 21610")
+        ]
+        await project_all(database_url)
+        assert await (await conn.execute("SELECT status, error_code FROM messages")).fetchall() == [
+            ("FAILED", 21610)
+        ]
+
+
+async def test_pausing_stops_claims_at_once_and_resuming_goes_on(database_url: str, tmp_path: Path) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider()
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 5, clock.now())
+        campaign_id = await add_campaign(conn, clock.now(), rate=1)
+        await fill_outbox(conn, campaign_id, clock.now())
+        await drive(sender)
+        async with transaction(conn):
+            await campaigns.pause_campaign(conn, OPERATOR, campaign_id, clock.now())
+        for _ in range(5):
+            clock.advance(timedelta(seconds=1))
+            await drive(sender)
+        assert len(provider.taken) == 1
+        async with transaction(conn):
+            await campaigns.resume_campaign(conn, OPERATOR, campaign_id, clock.now())
+        for _ in range(5):
+            clock.advance(timedelta(seconds=1))
+            await drive(sender)
+        assert len(provider.taken) == 5
+
+
+async def test_call_that_has_no_answer_leaves_the_message_unknown_and_not_due(
+    database_url: str, tmp_path: Path
+) -> None:
+    async def hang_up(message: OutgoingMessage) -> Outcome:
+        return Unknown("ServerDisconnectedError")
+
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider(hang_up)
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 1, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
+        for _ in range(3):
+            await drive(sender)
+            clock.advance(timedelta(minutes=10))
+        assert len(provider.taken) == 1
+        await project_all(database_url)
+        assert await (await conn.execute("SELECT status FROM messages")).fetchall() == [("UNKNOWN",)]
+
+
+async def test_sleeper_that_wakes_after_its_lease_begins_no_call(database_url: str, tmp_path: Path) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider()
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 1, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
+        await sender.prepare()  # claimed; its call has yet to get its turn
+        clock.advance(LEASE)
+        await asyncio.wait(sender.calls)
+        assert provider.taken == []
+        assert sender.answers.empty()
