@@ -35,7 +35,9 @@ async def test_nothing_is_handed_over_after_the_erasure_was_committed(
     async def take(message: OutgoingMessage) -> Outcome:
         began_at[message.recipient_phone] = datetime.now(UTC)
         await asyncio.sleep(chance.uniform(0, 0.03))
-        return Unknown("cut off") if chance.random() < 0.2 else Accepted(f"SM{message.message_id.hex}", "queued")
+        return (
+            Unknown("cut off") if chance.random() < 0.2 else Accepted(f"SM{message.message_id.hex}", "queued")
+        )
 
     async def erase(phone: str, after_seconds: float) -> None:
         await asyncio.sleep(after_seconds)
