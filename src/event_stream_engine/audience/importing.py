@@ -4,6 +4,7 @@ A staged file is applied in the order of numbers, so that of a number's rows the
 killed goes on where it was: rows are staged anew, numbers up to `applied_to` are done.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -221,36 +222,58 @@ async def _prepare(conn: Connection) -> None:
     for query in (
         SQL.drop_import_rows,
         SQL.create_import_rows,
+        SQL.create_import_lines,
         SQL.create_import_batch,
         SQL.create_import_done,
     ):
         await query.execute(conn)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The next rows of a file as COPY takes them, those that are no person, and how far the file is read."""
+
+    lines: bytes
+    rejected: list[RejectedRow]
+    rows: int
+    read_bytes: int
+
+
 async def _stage(
     conn: Connection, import_: Import, file: IO[bytes], clock: Clock, on_progress: Progress
 ) -> None:
-    people = read_people(file, import_.format, import_.default_region)
-    rows = 0
-    while batch := list(islice(people, STAGED_ROWS)):
-        good = [row for row in batch if isinstance(row, Person)]
-        bad = [row for row in batch if isinstance(row, RejectedRow)]
-        rows += len(batch)
-        lines = "".join(_write_lines(good)).encode()
-        async with transaction(conn):
-            async with conn.cursor().copy(
-                "COPY import_rows (row, phone, consent, timezone, attributes) FROM STDIN"
-            ) as copy:
-                await copy.write(lines)
-            await _reject(conn, import_, bad)
-            await SQL.tell_import_read.execute(
-                conn,
-                {"id": import_.id, "rows": rows, "read_bytes": file.tell(), "now": clock.now()},
-            )
-        await on_progress(await load_import(conn, import_.id))
+    people, rows = read_people(file, import_.format, import_.default_region), 0
+    # Read on one core while the database stores on the other.
+    reading = asyncio.create_task(asyncio.to_thread(_read_on, people, file))
+    try:
+        while (batch := await reading).rows:
+            reading = asyncio.create_task(asyncio.to_thread(_read_on, people, file))
+            rows += batch.rows
+            await _store_rows(conn, import_, batch, rows, clock.now())
+            await on_progress(await load_import(conn, import_.id))
+    finally:
+        await asyncio.wait({reading})  # the file is the caller's, who closes it
     await SQL.index_import_rows.execute(conn)
     await SQL.analyze_import_rows.execute(conn)
     await SQL.tell_import_duplicates.execute(conn, {"id": import_.id, "now": clock.now()})
+
+
+def _read_on(people: Iterator[Person | RejectedRow], file: IO[bytes]) -> _Read:
+    batch = list(islice(people, STAGED_ROWS))
+    lines = "".join(_write_lines([row for row in batch if isinstance(row, Person)])).encode()
+    return _Read(lines, [row for row in batch if isinstance(row, RejectedRow)], len(batch), file.tell())
+
+
+async def _store_rows(conn: Connection, import_: Import, batch: _Read, rows: int, now: datetime) -> None:
+    async with transaction(conn):
+        async with conn.cursor().copy(
+            "COPY import_lines (row, phone, consent, timezone, attributes) FROM STDIN"
+        ) as copy:
+            await copy.write(batch.lines)
+        await SQL.stage_import_lines.execute(conn)
+        await _reject(conn, import_, batch.rejected)
+        told = {"id": import_.id, "rows": rows, "read_bytes": batch.read_bytes, "now": now}
+        await SQL.tell_import_read.execute(conn, told)
 
 
 def _write_lines(people: Sequence[Person]) -> Iterator[str]:

@@ -595,7 +595,21 @@ DROP TABLE IF EXISTS import_rows;
 -- name: create_import_rows :exec
 -- for: the rows of one file
 -- note: temporary: without WAL, and gone with the connection of an import that was killed
-CREATE TEMPORARY TABLE import_rows (row bigint, phone text, consent text, timezone text, attributes jsonb);
+CREATE TEMPORARY TABLE import_rows (row bigint, phone text, consent text, timezone text, attributes jsonb, country text);
+
+-- name: create_import_lines :exec
+-- for: the rows that COPY brings, before their country is known
+-- note: emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS import_lines (row bigint, phone text, consent text, timezone text, attributes jsonb) ON COMMIT DELETE ROWS;
+
+-- name: stage_import_lines :exec
+-- for: the rows of a file with their country
+-- in: rows of import_lines
+-- out: rows of import_rows
+-- note: the country tells whether it is a number at all. Found here, while the next rows are being read on the other core
+INSERT INTO import_rows (row, phone, consent, timezone, attributes, country)
+SELECT l.row, l.phone, l.consent, l.timezone, l.attributes, c.country
+FROM import_lines l LEFT JOIN LATERAL phone_country(l.phone) AS c ON true;
 
 -- name: create_import_batch :exec
 -- for: the people applied in one transaction, each with its last row
@@ -650,17 +664,15 @@ UPDATE imports SET duplicates = (SELECT count(*) - count(DISTINCT phone) FROM im
 -- in: id, now, after (number), most, proof: whether consent in the file is proved
 -- out: rows of import_batch; row count
 -- index: import_rows (phone, row DESC)
--- note: the country is found once here, and tells whether it is a number at all. The entry is a time-ordered UUID as
---       time_ordered_uuid makes them, with the time written once and not for each row
+-- note: the entry is a time-ordered UUID as time_ordered_uuid makes them, with the time written once and not for each row
 INSERT INTO import_batch (row, phone, action, timezone, attributes, country, entry)
 SELECT n.row, n.phone,
        CASE n.consent WHEN 'OPT_IN' THEN CASE WHEN %(proof)s THEN 'prove' ELSE 'opt_in' END WHEN 'OPT_OUT' THEN 'opt_out' WHEN 'STOP' THEN 'stop' END,
-       n.timezone, n.attributes, c.country, CASE WHEN n.consent IS NOT NULL THEN (k.prefix || substr(n.name, 1, 3) || 'a' || substr(n.name, 4, 15))::uuid END
+       n.timezone, n.attributes, n.country, CASE WHEN n.consent IS NOT NULL THEN (k.prefix || substr(n.name, 1, 3) || 'a' || substr(n.name, 4, 15))::uuid END
 FROM (SELECT lpad(to_hex(floor(date_part('epoch', %(now)s::timestamptz) * 1000)::bigint), 12, '0') || '8' AS prefix) AS k,
-     (SELECT DISTINCT ON (phone) row, phone, consent, timezone, attributes, md5(%(id)s::text || phone) AS name
+     (SELECT DISTINCT ON (phone) row, phone, consent, timezone, attributes, country, md5(%(id)s::text || phone) AS name
       FROM import_rows WHERE phone > %(after)s
-      ORDER BY phone, row DESC LIMIT %(most)s) AS n
-LEFT JOIN LATERAL phone_country(n.phone) AS c ON true;
+      ORDER BY phone, row DESC LIMIT %(most)s) AS n;
 
 -- name: advance_import :exec
 -- for: the place from which an import that is taken over goes on
