@@ -1,15 +1,17 @@
 """An erased person is nowhere any more, the figures stay, and nobody brings them back."""
 
 import asyncio
+import io
 from datetime import UTC, datetime
 
 import pytest
 
-from event_stream_engine.audience import consent
+from event_stream_engine.audience import consent, importing
 from event_stream_engine.audience.erasure import list_erasures, make_pseudonym
+from event_stream_engine.audience.importing import Import
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns.erasure import erase_person
-from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.worker.eraser import finish, look_for_late
 from event_stream_engine.worker.recount import recount
@@ -146,6 +148,52 @@ async def test_recount_of_the_scrubbed_log_finds_what_was_projected(engine: Engi
     assert await engine.rows("SELECT DISTINCT country FROM messages WHERE recipient_phone LIKE '+999%%'") == [
         ("DE",)
     ]
+
+
+async def import_file(engine: Engine, conn: Connection) -> Import:
+    actor = Actor("key:test")
+    content = f"phone,name,consent\n{PHONE},{NAME},OPT_IN\n+49 151 1234 5678,{NAME},maybe\n{OTHER},Someone,\n"
+    now = datetime.now(UTC)
+    one = await importing.create_import(conn, actor, now, file_name="people.csv", file_format="csv")
+    one = await importing.begin_local(conn, one.id, len(content), now)
+
+    async def ignore(_: Import) -> None:
+        return None
+
+    key = engine.settings.secret_key
+    return await importing.run_import(
+        conn, one, io.BytesIO(content.encode()), secret_key=key, clock=SystemClock(), on_progress=ignore
+    )
+
+
+async def test_nothing_of_an_imported_person_remains_and_the_file_does_not_bring_them_back(
+    engine: Engine,
+) -> None:
+    async with await connect(engine.url, "import") as conn:
+        await import_file(engine, conn)
+        assert {"users", "import_rejects"} <= (
+            await find_traces(engine, PHONE[1:], NAME, "+49 151 1234")
+        ).keys()
+        await erase(engine)
+        await finish_all(engine)
+        assert await find_traces(engine, PHONE[1:], NAME, "+49 151 1234") == {}
+        again = await import_file(engine, conn)
+        assert (again.created, again.rejected) == (0, 2)
+        assert await find_traces(engine, PHONE[1:]) == {}
+
+
+async def test_import_that_meets_an_erasure_does_not_bring_the_person_back(engine: Engine) -> None:
+    await fill(engine)
+    async with await connect(engine.url, "test") as conn, await connect(engine.url, "import") as importing:
+        async with transaction(conn):
+            await erase_person(
+                conn, Actor("engine:test"), engine.settings.secret_key, PHONE, datetime.now(UTC)
+            )
+            running = asyncio.create_task(import_file(engine, importing))
+            await asyncio.sleep(0.3)
+            assert not running.done()
+        await running
+    assert await engine.rows("SELECT phone_e164 FROM users") == [(OTHER,)]
 
 
 async def test_erased_number_is_not_taken_back(engine: Engine) -> None:

@@ -405,7 +405,7 @@ def test_a_demo_starts_stops_and_goes_on_with_its_data_beside_another_engine(tmp
             kpis = running.client.get(path, headers=headers).json()["kpis"]
             return next(int(kpi["value"]) for kpi in kpis if kpi["slug"] == "message_volume")
 
-        demo.wait_for(lambda: count_sent(demo) > 1000)
+        demo.wait_for(lambda: count_sent(demo) > 1000, seconds=60)
         assert len(find_processes(demo_home)) >= 5
         assert demo.stop(signal.SIGINT) == 0
         assert demo.read().endswith("Stopped. The data are kept.\n")

@@ -2,8 +2,9 @@ import pytest
 
 from event_stream_engine.messaging.error_codes import ERROR_CODES, describe_error_code, find_error_code
 
-# The table of the specification: code and class.
+# The table of the specification, and what tells that the engine's own credentials are wrong: code and class.
 SPECIFIED = {
+    20003: "account",
     20429: "transient",
     21211: "number",
     21408: "configuration",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_stream_engine.campaigns.prohibited import find_prohibited
+from event_stream_engine.campaigns.prohibited import find_prohibited, fold_text
 from event_stream_engine.campaigns.rendering import (
     Content,
     Placeholder,
@@ -34,6 +34,12 @@ def render(body: str, **attributes: Any) -> str:
         ("{{name}} is {name}", {"name": "Ann"}, "{name} is Ann"),
         ("{{{name}}}", {"name": "Ann"}, "{Ann}"),
         ("{points} points, {ratio}", {"points": 7, "ratio": 0.5}, "7 points, 0.5"),
+        (
+            "{owed} of {debt}, {all}",
+            {"owed": 19999.99, "debt": 1234567.0, "all": 12345678901},
+            "19999.99 of 1234567, 12345678901",
+        ),
+        ("Hi {name|friend}!", {"name": " \n"}, "Hi friend!"),
         ("{name}", {"name": "{phone}"}, "{phone}"),
         ("from {phone}", {}, f"from {PHONE}"),
     ],
@@ -42,7 +48,7 @@ def test_placeholders_are_filled(body: str, attributes: dict[str, Any], text: st
     assert render(body, **attributes) == text
 
 
-@pytest.mark.parametrize("value", [None, "", [], {"a": 1}, True])
+@pytest.mark.parametrize("value", [None, "", "  ", [], {"a": 1}, True])
 def test_a_value_that_is_no_text_is_missing_and_denies_the_message(value: object) -> None:
     with pytest.raises(Unsendable) as refused:
         render("Hi {name}, {city}", name=value)
@@ -79,6 +85,14 @@ def test_an_approved_template_is_shorter_and_fills_its_variables() -> None:
         render_content(Content("x" * 1025, "HX" + "0" * 32, {}), PHONE, {})
 
 
+def test_a_variable_stays_on_one_line_and_is_never_empty() -> None:
+    content = Content("Hi", "HX" + "0" * 32, {"1": "{street|}"})
+    assert render_content(content, PHONE, {"street": " 1 Main\n  Road\t"}).variables == {"1": "1 Main Road"}
+    with pytest.raises(Unsendable) as refused:
+        render_content(content, PHONE, {})
+    assert refused.value.reason == "empty"
+
+
 def test_the_character_that_makes_a_text_ucs2_is_named() -> None:
     size = measure_text("Soon… " + "x" * 100)
     assert (size.encoding, size.segments) == ("UCS-2", 2)
@@ -99,11 +113,15 @@ def test_the_character_that_makes_a_text_ucs2_is_named() -> None:
         ("Casino!", "casino"),
         ("now 100% off", "100%"),
         ("now 100%off", None),
+        ("ｃａｓｉｎｏ", "casino"),
+        ("CASİNO", None),
+        ("GROSSE PREISE", "große preise"),
         ("", None),
     ],
 )
 def test_prohibited_words_are_found_on_word_boundaries_in_any_case(text: str, found: str | None) -> None:
-    assert find_prohibited(text, ["casino", "free prize", "100%"]) == found
+    words = [fold_text(word) for word in ("casino", "free prize", "100%", "Große Preise")]
+    assert find_prohibited(text, words) == (None if found is None else fold_text(found))
 
 
 def test_without_a_list_nothing_is_prohibited() -> None:

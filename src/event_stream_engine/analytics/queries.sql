@@ -242,3 +242,86 @@ SELECT consent_state, users FROM user_rollups WHERE users > 0;
 SELECT coalesce(sum(transitions), 0)::bigint AS opt_outs
 FROM consent_counts(%(since)s, %(until)s)
 WHERE to_state IN ('OPT_OUT', 'STOP');
+
+-- name: list_campaign_counts :many
+-- for: campaigns' messages by present status, and skipped ones by reason
+-- in: campaign_ids
+-- out: campaign_id, status, reason ('' but for SKIPPED), messages
+-- index: campaign_rollups primary key
+-- note: some tens of rows for each campaign, whatever its size
+SELECT campaign_id, status, reason, messages
+FROM campaign_rollups
+WHERE campaign_id = ANY (%(campaign_ids)s) AND messages <> 0;
+
+-- name: list_campaign_sent :many
+-- for: how many messages of campaigns the provider took; the status alone does not tell it of failed ones
+-- in: campaign_ids uuid[], since timestamptz[], until timestamptz[] (within which all answers came), of equal length
+-- out: campaign_id, sent
+-- index: message_rollups primary key
+-- note: quarter-hours of each campaign's own time only; both grains are kept up to date together
+SELECT c.campaign_id, coalesce(sum(r.sent), 0)::bigint AS sent
+FROM unnest(%(campaign_ids)s::uuid[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS c (campaign_id, since, until)
+LEFT JOIN message_rollups r
+    ON r.grain = 'quarter' AND r.bucket >= bucket_of('quarter', c.since) AND r.bucket < c.until AND r.campaign_id = c.campaign_id
+GROUP BY c.campaign_id;
+
+-- name: list_campaign_waiting :many
+-- for: what of campaigns still waits to be handed over, and why
+-- in: campaign_ids, now
+-- out: campaign_id, reason ('': none), is_due, messages, next_at: when the first of them is due
+-- index: outbox (campaign_id, due_at, message_id)
+-- note: counts the rows left, which is what there is of a queue; it shrinks as the campaign goes on
+SELECT campaign_id, coalesce(defer_reason, '') AS reason, due_at <= %(now)s AS is_due, count(*) AS messages, min(due_at) AS next_at
+FROM outbox
+WHERE campaign_id = ANY (%(campaign_ids)s)
+GROUP BY 1, 2, 3;
+
+-- name: list_campaign_pace :many
+-- for: messages handed over in each second
+-- in: campaign_ids, since
+-- out: campaign_id, second, taken
+-- index: pace primary key
+-- note: pace forgets a second after some minutes; older history is in the roll-ups
+SELECT campaign_id, second, taken FROM pace
+WHERE campaign_id = ANY (%(campaign_ids)s) AND second >= %(since)s
+ORDER BY campaign_id, second;
+
+-- name: list_campaign_messages :many
+-- for: a campaign's messages, by pages
+-- in: campaign_id; first, last: the range of its message ids; after (id); status, reason (NULL: any); most
+-- out: the message with its queue entry
+-- index: messages primary key, outbox primary key
+-- note: all ids of a campaign share their first 48 bits, so its messages are a range of the primary key
+SELECT m.id, m.recipient_phone, m.country, m.status, m.skip_reason, m.failure_code, m.answered_at, m.delivered_at, m.read_at, m.last_seen_at,
+       m.skipped_at, m.delivery_us / 1e6::double precision AS delivery_seconds, o.defer_reason, o.due_at, o.attempts::integer
+FROM messages m
+LEFT JOIN outbox o ON o.message_id = m.id
+WHERE m.id BETWEEN %(first)s AND %(last)s AND m.campaign_id = %(campaign_id)s
+  AND (%(after)s::uuid IS NULL OR m.id > %(after)s)
+  AND (%(status)s::text IS NULL OR m.status = %(status)s)
+  AND (%(reason)s::text IS NULL OR coalesce(m.skip_reason, o.defer_reason) = %(reason)s)
+ORDER BY m.id
+LIMIT %(most)s;
+
+-- name: count_campaigns :many
+-- for: the filters of the campaigns' list
+-- out: state, campaigns
+-- note: campaigns are made by hand: there are thousands at the most
+SELECT state, count(*) AS campaigns FROM campaigns GROUP BY state;
+
+-- name: list_campaign_names :many
+-- for: what campaigns' segments and templates are called
+-- in: campaign_ids
+-- out: campaign_id, segment, template
+-- index: primary keys of all three
+-- note: the present names; a campaign's content is frozen, its names are not
+SELECT c.id AS campaign_id, s.name AS segment, t.name AS template
+FROM campaigns c JOIN segments s ON s.id = c.segment_id JOIN templates t ON t.id = c.template_id
+WHERE c.id = ANY (%(campaign_ids)s);
+
+-- name: count_unstarted_campaigns :one
+-- for: what archiving a segment would leave without one
+-- in: segment_id
+-- out: campaigns
+-- note: campaigns are made by hand: there are thousands at the most
+SELECT count(*) AS campaigns FROM campaigns WHERE segment_id = %(segment_id)s AND state IN ('draft', 'scheduled');

@@ -36,6 +36,7 @@ async def forget_person(conn: Connection, secret_key: str, erasure: Erasure, at:
     profiles = await SQL.delete_person.execute(conn, place)
     entries = await SQL.disguise_ledger.execute(conn, place)
     await SQL.delete_rejects_of.execute(conn, {"digits": phone[-_TELLING_DIGITS:].lstrip("+")})
+    await SQL.step_import_back.execute(conn, place)
     await changes.publish(conn, at)
     return profiles, entries
 

@@ -15,12 +15,11 @@ from zoneinfo import available_timezones
 import orjson
 import phonenumbers
 
+from event_stream_engine.audience.attributes import check_attributes
 from event_stream_engine.kernel.errors import Invalid
 
 FORMATS = ("csv", "json", "ndjson")
 LONGEST_ROW = 64 * 1024
-MOST_ATTRIBUTES = 64
-LARGEST_ATTRIBUTES_BYTES = 16 * 1024
 PHONE_COLUMNS = ("phone_e164", "phone", "phone_number", "number", "mobile", "msisdn", "telephone", "tel")
 CONSENT_COLUMNS = ("consent_state", "consent", "opt_in")
 TIMEZONE_COLUMNS = ("timezone", "time_zone", "tz")
@@ -106,26 +105,6 @@ def make_normaliser(default_region: str | None) -> Callable[[str], str | None]:
         return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
     return normalise
-
-
-def check_attributes(attributes: Mapping[str, Any]) -> str:
-    """Return attributes as JSON. Errors: Invalid when there are too many, a name is bad or they are too large."""
-    if len(attributes) > MOST_ATTRIBUTES:
-        raise Invalid(f"A person has at most {MOST_ATTRIBUTES} attributes.", "attributes")
-    for name in attributes:
-        if not 1 <= len(name) <= 100 or not name.isprintable():
-            raise Invalid(
-                f"{name[:100]!r} is no name of an attribute; use 1 to 100 characters.", "attributes"
-            )
-    try:
-        text = orjson.dumps(attributes)
-    except (orjson.JSONEncodeError, TypeError) as error:
-        raise Invalid(f"The attributes are no JSON: {error}.", "attributes") from None
-    if len(text) > LARGEST_ATTRIBUTES_BYTES:
-        raise Invalid(f"Attributes take at most {LARGEST_ATTRIBUTES_BYTES // 1024} kB.", "attributes")
-    if rb"\u0000" in text:
-        raise Invalid("A NUL character cannot be stored. Remove it.", "attributes")
-    return text.decode()
 
 
 def _read_row(

@@ -31,6 +31,7 @@ STAGED_ROWS = 20_000
 APPLIED_PEOPLE = 20_000  # half a second: an open transaction holds up the projector
 LARGEST_FILE_BYTES = 512 * 1024 * 1024
 SILENCE = timedelta(seconds=60)  # of a worker, after which another takes its import over
+LONGEST_UPLOAD = timedelta(hours=24)
 Progress = Callable[["Import"], Awaitable[None]]
 
 
@@ -191,6 +192,11 @@ async def run_import(
     return await load_import(conn, import_.id)
 
 
+async def give_up_uploads(conn: Connection, now: datetime) -> None:
+    """End uploads that broke off long ago, and remove what came of their files."""
+    await SQL.give_up_uploads.execute(conn, {"until": now - LONGEST_UPLOAD, "now": now})
+
+
 async def fail_import(conn: Connection, import_: Import, reason: str, now: datetime) -> None:
     """End an import that cannot be done."""
     async with transaction(conn):
@@ -290,6 +296,7 @@ async def _apply(
             if not people:
                 return
             await SQL.advance_import.execute(conn, known)
+            await SQL.hold_suppressions.execute(conn)
             people -= await SQL.reject_suppressed.execute(conn, known | {"inner": inner, "outer": outer})
             people -= await SQL.reject_countryless.execute(conn, known)
             closing = await SQL.list_closing.many(conn, _Phone)

@@ -12,6 +12,7 @@ import orjson
 from psycopg.types.json import Jsonb
 
 from event_stream_engine.audience import changes, consent
+from event_stream_engine.audience.attributes import check_attributes
 from event_stream_engine.audience.conditions import STATES
 from event_stream_engine.audience.consent import Statement
 from event_stream_engine.audit.entries import Actor, Entry, hash_person, name_person, record
@@ -21,9 +22,6 @@ from event_stream_engine.kernel.errors import Conflict, Invalid, NotFound
 from event_stream_engine.kernel.phone import is_e164
 
 SQL = load_queries(__package__)
-MOST_ATTRIBUTES = 64
-LONGEST_NAME = 100
-LARGEST_ATTRIBUTES_BYTES = 16 * 1024
 LONGEST_EVIDENCE = 2000
 _ACTIONS: Mapping[str, str] = {"OPT_OUT": "opt_out", "STOP": "stop"}
 _ZONES = frozenset(available_timezones())
@@ -70,6 +68,8 @@ async def list_people(conn: Connection, wanted: Wanted, most: int, after: str | 
     """Return people in the order of their numbers, from the one after `after` on. Errors: Invalid."""
     if wanted.consent is not None and wanted.consent not in STATES:
         raise Invalid(f"{wanted.consent!r} is no consent state. Use one of {', '.join(STATES)}.", "consent")
+    if wanted.country is not None and not re.fullmatch("[A-Z]{2}|001", wanted.country):
+        raise Invalid("A country is two letters in capitals, like US.", "country")
     return await SQL.list_people.many(
         conn,
         Person,
@@ -83,6 +83,16 @@ async def list_people(conn: Connection, wanted: Wanted, most: int, after: str | 
             "text": _contains(wanted.text) if wanted.text else None,
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _AttributeName:
+    name: str
+
+
+async def list_attribute_names(conn: Connection) -> list[str]:
+    """Return the names of attributes that people who came lately have, as suggestions."""
+    return [row.name for row in await SQL.list_attribute_names.many(conn, _AttributeName)]
 
 
 async def find_person(conn: Connection, phone: str) -> Person | None:
@@ -247,31 +257,6 @@ def check_timezone(name: str | None) -> None:
         raise Invalid(
             f"{name[:60]!r} is no zone of the tz database. Use a name like Europe/Berlin.", "timezone"
         )
-
-
-def check_attributes(attributes: Mapping[str, Any]) -> None:
-    """Errors: Invalid when there are too many, a name is bad, or they are too large or cannot be stored."""
-    if len(attributes) > MOST_ATTRIBUTES:
-        raise Invalid(
-            f"A person has at most {MOST_ATTRIBUTES} attributes, these are {len(attributes)}.", "attributes"
-        )
-    for name in attributes:
-        if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
-            raise Invalid(
-                f"An attribute's name has 1 to {LONGEST_NAME} printable characters.",
-                f"attributes.{name[:40]}",
-            )
-    try:
-        text = orjson.dumps(attributes)
-    except TypeError as error:  # also a lone surrogate, or an integer beyond 64 bits
-        raise Invalid(f"The attributes cannot be stored as JSON: {error}.", "attributes") from None
-    if len(text) > LARGEST_ATTRIBUTES_BYTES:
-        raise Invalid(
-            f"Attributes take at most {LARGEST_ATTRIBUTES_BYTES // 1024} kB as JSON, these {len(text):,} bytes.",
-            "attributes",
-        )
-    if rb"\u0000" in text:
-        raise Invalid("A NUL character cannot be stored. Take it out.", "attributes")
 
 
 def _contains(text: str) -> str:

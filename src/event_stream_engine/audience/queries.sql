@@ -277,6 +277,15 @@ WHERE phone_e164 > %(after)s
 ORDER BY phone_e164
 LIMIT %(most)s;
 
+-- name: list_attribute_names :many
+-- for: suggestions in the form of a segment
+-- out: name
+-- index: users (created_at)
+-- note: of the thousand newest people; more would be a scan of them all
+SELECT DISTINCT jsonb_object_keys(u.attributes) AS name
+FROM (SELECT attributes FROM users ORDER BY created_at DESC LIMIT 1000) AS u
+ORDER BY name;
+
 -- name: find_person :maybe
 -- for: one person
 -- in: phone
@@ -417,6 +426,14 @@ UPDATE consent_ledger SET evidence = replace(evidence, %(digits)s, %(pseudonym_d
 -- note: a scan: rejects are few
 DELETE FROM import_rejects WHERE regexp_replace(value, '[^0-9]', '', 'g') LIKE '%%' || %(digits)s || '%%';
 
+-- name: step_import_back :exec
+-- for: an import whose place is the number of somebody erased
+-- in: phone
+-- note: one place back; who was applied already changes nothing when applied again
+UPDATE imports
+SET applied_to = (SELECT max(u.phone_e164) FROM users u WHERE u.phone_e164 < %(phone)s)
+WHERE applied_to = %(phone)s;
+
 -- name: begin_erasure :exec
 -- for: the log, which the worker goes through
 -- in: pseudonym, phone, at
@@ -554,9 +571,21 @@ SELECT bytes FROM import_chunks WHERE import_id = %(id)s AND number = %(number)s
 -- for: an import that is completed or has failed
 -- in: id, state, error, now
 -- index: imports primary key
--- note: the file goes: it is people's data and has done its service
+-- note: the file goes, and the place, which is a number: they are people's data and have done their service
 WITH gone AS (DELETE FROM import_chunks WHERE import_id = %(id)s)
-UPDATE imports SET state = %(state)s, error = %(error)s, finished_at = %(now)s, beat_at = %(now)s WHERE id = %(id)s;
+UPDATE imports SET state = %(state)s, error = %(error)s, applied_to = NULL, finished_at = %(now)s, beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: give_up_uploads :exec
+-- for: uploads that broke off, whose pieces would stay for ever
+-- in: until, now
+-- index: imports (created_at)
+-- note: they are people's data, and no erasure looks into them
+WITH given_up AS (
+    UPDATE imports SET state = 'failed', error = 'The upload broke off. Send the file again.', finished_at = %(now)s
+    WHERE state = 'uploading' AND created_at < %(until)s
+    RETURNING id
+)
+DELETE FROM import_chunks c USING given_up g WHERE c.import_id = g.id;
 
 -- name: drop_import_rows :exec
 -- for: what an import before left on this connection
@@ -639,6 +668,12 @@ LEFT JOIN LATERAL phone_country(n.phone) AS c ON true;
 -- index: imports primary key
 -- note: commits with what is done; before rows of the batch are rejected, or the last of them would come again
 UPDATE imports SET applied_to = (SELECT max(phone) FROM import_batch), beat_at = %(now)s WHERE id = %(id)s;
+
+-- name: hold_suppressions :exec
+-- for: an erasure and a batch that would bring the same person back
+-- note: the one that comes second waits for the first: who is being erased at this moment is suppressed already when
+--       the batch looks, who is erased after it is erased with what the batch has made
+LOCK TABLE suppressions IN SHARE MODE;
 
 -- name: reject_suppressed :exec
 -- for: people who were erased and must not come back

@@ -104,3 +104,26 @@ LIMIT %(most)s;
 -- index: audit_batches_restored
 -- note: one row for each restore
 SELECT number, until_id FROM audit_batches WHERE until_xid = '0' ORDER BY number;
+
+-- name: list_of_subject :many
+-- for: what happened to one thing: a campaign's timeline, a message's decisions
+-- in: subject, most
+-- out: at, action, actor, actor_name (NULL: the engine, or gone), before, after; newest first
+-- index: audit_log (subject, id)
+-- note: names are looked up when read, because the log holds none
+SELECT l.at, l.action, l.actor, coalesce(o.name, k.name) AS actor_name, l.before, l.after
+FROM audit_log l
+LEFT JOIN operators o ON l.actor = 'operator:' || o.id
+LEFT JOIN api_keys k ON l.actor = 'key:' || k.id
+WHERE l.subject = %(subject)s
+ORDER BY l.id DESC
+LIMIT %(most)s;
+
+-- name: list_actor_names :many
+-- for: names beside what actors did
+-- in: actors text[], like operator:<id>
+-- out: actor, name
+-- note: a handful of operators and keys
+SELECT actor, name
+FROM (SELECT 'operator:' || id AS actor, name FROM operators UNION ALL SELECT 'key:' || id, name FROM api_keys) AS known
+WHERE actor = ANY (%(actors)s::text[]);

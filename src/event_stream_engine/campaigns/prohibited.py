@@ -1,6 +1,7 @@
 """Words that no campaign may send. A word or phrase is found between word boundaries, whatever its case."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,8 +48,9 @@ def find_prohibited(text: str, words: Sequence[str]) -> str | None:
 
 
 def fold_text(text: str) -> str:
-    """Return text as words are compared: one case, single spaces."""
-    return re.sub(r"\s+", " ", text).strip().lower()
+    """Return text as words are compared: one case, one width, single spaces."""
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(plain.lower().split())
 
 
 @lru_cache(maxsize=8)

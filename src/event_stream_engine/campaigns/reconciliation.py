@@ -4,6 +4,7 @@ The provider's own list decides. A message it has is taken over with its SID; on
 is over waits again, unless a session holds the person's lock: then a call may yet be under way.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -129,12 +130,25 @@ def find_match(unsure: Unsure, listed: Sequence[ProviderMessage], taken: set[str
         and split_channel(one.recipient) == (unsure.channel, unsure.recipient_phone)
         # A messaging service chooses the number itself, and may not have chosen yet.
         and (is_service or (one.sender and split_channel(one.sender)[1] == unsure.sender))
-        and (unsure.is_template or one.body == unsure.body)
+        and (unsure.is_template or _says(one.body or "", unsure.body or ""))
         and one.created_at is not None
         and unsure.earliest <= one.created_at <= unsure.unsure_since + SLACK
     ]
     # The oldest: what came later is of a later call.
     return min(candidates, key=lambda one: (one.created_at or unsure.handed_at, one.sid), default=None)
+
+
+def _says(listed: str, handed: str) -> bool:
+    """Tell whether a listed text is the one handed over.
+
+    The list has it as it went out: quotes and dashes replaced, on a trial account behind a notice. Taking such a message
+    for another one would send it twice.
+    """
+    return _keep_letters(handed) in _keep_letters(listed)
+
+
+def _keep_letters(text: str) -> str:
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKD", text).casefold()))
 
 
 async def settle_found(conn: Connection, unsure: Unsure, sid: str, status: str, now: datetime) -> bool:

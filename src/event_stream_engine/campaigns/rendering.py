@@ -73,7 +73,8 @@ def render_content(content: Content, phone: str, attributes: Mapping[str, Any]) 
     variables = None
     if content.content_sid is not None:
         variables = {
-            number: _fill(parse_template(text), values, missing)
+            # Line breaks and rows of spaces in a variable are refused (63013).
+            number: " ".join(_fill(parse_template(text), values, missing).split())
             for number, text in content.content_variables.items()
         }
     if missing:
@@ -81,7 +82,7 @@ def render_content(content: Content, phone: str, attributes: Mapping[str, Any]) 
     longest = LONGEST_BODY if content.content_sid is None else LONGEST_APPROVED_BODY
     if len(body) > longest:
         raise Unsendable("too_long", f"{len(body)} characters where {longest} are allowed")
-    if not body.strip():
+    if not body.strip() or not all((variables or {"": body}).values()):
         raise Unsendable("empty", "nothing is left of the text")
     return Rendered(body, variables)
 
@@ -92,17 +93,23 @@ def _fill(parts: Sequence[str | Placeholder], values: Mapping[str, Any], missing
         if isinstance(part, str):
             filled.append(part)
             continue
-        value = values.get(part.name)
-        if isinstance(value, bool) or value is None or value == "" or isinstance(value, (dict, list)):
-            if part.default is None:
-                missing[part.name] = None
-                continue
-            filled.append(part.default)
+        text = _write(values.get(part.name))
+        if text.strip():
+            filled.append(text)
+        elif part.default is None:
+            missing[part.name] = None
         else:
-            filled.append(
-                value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
-            )
+            filled.append(part.default)
     return "".join(filled)
+
+
+def _write(value: Any) -> str:
+    """Return a JSON value as a person would write it, empty when there is no such form."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)  # %g alone makes 19999.99 a 20000
 
 
 @lru_cache(maxsize=1024)

@@ -137,8 +137,12 @@ async def list_templates(
     return await SQL.list_templates.many(conn, Template, parameters)
 
 
-async def preview(conn: Connection, draft: TemplateDraft, phone: str | None) -> Preview:
+async def preview(
+    conn: Connection, draft: TemplateDraft, phone: str | None, shown_as: str | None = None
+) -> Preview:
     """Return a template as a person would get it; without a person each placeholder keeps its braces.
+
+    `shown_as` stands in the text where the number would.
 
     Errors: Invalid, NotFound.
     """
@@ -152,7 +156,7 @@ async def preview(conn: Connection, draft: TemplateDraft, phone: str | None) -> 
         if attributes is None:
             raise NotFound("Nobody has this number.")
     try:
-        rendered = render_content(content, phone, attributes)
+        rendered = render_content(content, shown_as or phone, attributes)
     except Unsendable as error:
         is_missing = error.reason == "placeholder_missing"
         missing = error.detail.removeprefix("no value for ").split(", ") if is_missing else []

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,26 +14,34 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
+import psycopg
 import typer
 
 from event_stream_engine.access.credentials import add_operator, find_operator
 from event_stream_engine.access.roles import Role
+from event_stream_engine.audit.entries import Actor
+from event_stream_engine.cli.demo_campaigns import make_demo_campaigns, start_small_campaign
+from event_stream_engine.cli.demo_people import make_demo_people
 from event_stream_engine.cli.session import command, open_database, open_settings
 from event_stream_engine.cli.supervisor import end_with_supervisor
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.settings import Settings, load_or_make_secret
 from event_stream_engine.ingest.importing import import_webhooks
 from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.kernel.errors import EngineError
 from event_stream_engine.messaging.simulated_behaviour import Behaviour
-from event_stream_engine.messaging.simulated_traffic import make_history, run_demo_traffic
+from event_stream_engine.messaging.simulated_traffic import draw_crowd, make_history, run_demo_traffic
 from event_stream_engine.messaging.simulator import build_simulator, serve_simulator
-from event_stream_engine.stream.log import has_events
+from event_stream_engine.stream.log import has_webhooks
+from event_stream_engine.worker.projector import pause
 
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
 EMAIL = "demo@example.com"
-MESSAGES_PER_MINUTE = 20.0
+MESSAGES_PER_MINUTE = 12.0  # beside the campaigns; more would make the first start long
 HISTORY = timedelta(days=2)  # the last 24 hours and the 24 before them
 BEHAVIOUR = Behaviour(speed=4.0)
+ACTOR = Actor("engine:demo")
+CAMPAIGN_EVERY_SECONDS = 20 * 60
 _logger = logging.getLogger(__name__)
 
 
@@ -54,6 +62,15 @@ def _find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def make_demo_content(url: str, settings: Settings, on_file: Callable[[int], None]) -> None:
+    """Make people and campaigns on first use; `on_file` is told how many rows of people were taken."""
+    crowd = draw_crowd(BEHAVIOUR.seed, BEHAVIOUR.people_count, BEHAVIOUR.whatsapp_share)
+    now = SystemClock().now()
+    async with await connect(url, "ese-demo") as conn:
+        await make_demo_people(conn, ACTOR, settings.secret_key, now, crowd=crowd, on_file=on_file)
+        await make_demo_campaigns(conn, ACTOR, BEHAVIOUR.senders[0], now)
 
 
 async def make_demo_operator(url: str, settings: Settings) -> str:
@@ -80,24 +97,39 @@ async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidd
     account = (settings.twilio_account_sid or ACCOUNT_SID, settings.twilio_auth_tokens[0])
     address = urlsplit(settings.simulator_url)
     simulator = build_simulator(BEHAVIOUR, *account, settings.public_url, SystemClock())
-    async with asyncio.TaskGroup() as tasks, open_database(settings) as url:
+    async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(serve_simulator(simulator, address.hostname or "", address.port or 80))
         serving.add_done_callback(lambda _: stopping.set())
-        await _make_past(url)
-        await run_demo_traffic(
-            settings.public_url,
-            account[1],
-            account[0],
-            BEHAVIOUR,
-            MESSAGES_PER_MINUTE,
-            stop=stopping,
-            clock=SystemClock(),
-        )
+        async with open_database(settings) as url:
+            await _make_past(url)
+            tasks.create_task(_start_campaigns(url, stopping))
+            await run_demo_traffic(
+                settings.public_url,
+                account[1],
+                account[0],
+                BEHAVIOUR,
+                MESSAGES_PER_MINUTE,
+                stop=stopping,
+                clock=SystemClock(),
+            )
+
+
+async def _start_campaigns(url: str, stopping: asyncio.Event) -> None:
+    """Start a small campaign now and then; what is missing for it is not made anew."""
+    while not stopping.is_set():
+        await pause(stopping, CAMPAIGN_EVERY_SECONDS)
+        if stopping.is_set():
+            return
+        try:
+            async with await connect(url, "ese-demo") as conn:
+                await start_small_campaign(conn, ACTOR, SystemClock().now())
+        except (psycopg.Error, EngineError) as error:
+            _logger.warning("no small campaign this time: %s", str(error).splitlines()[0])
 
 
 async def _make_past(url: str) -> None:
     async with await connect(url, "ese-demo") as conn:
-        if await has_events(conn):
+        if await has_webhooks(conn):
             return
         now = SystemClock().now()
         with _history_file() as file:

@@ -13,8 +13,8 @@ from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.messaging.simulated_traffic import draw_crowd
 
 PEOPLE = 25_000
-FILES = 26  # one a fortnight
-FORTNIGHT = timedelta(days=14)
+FILES = 13
+APART = timedelta(days=28)
 PROOF = "Double opt-in on the shop's sign-up page"
 _HEADER = ("phone", "consent", "timezone", "first_name", "city", "tier", "orders", "birth_year")
 _NAMES = (
@@ -46,8 +46,9 @@ async def make_demo_people(
     conn: Connection,
     actor: Actor,
     secret_key: str,
-    crowd: tuple[str, ...],
     now: datetime,
+    *,
+    crowd: tuple[str, ...],
     on_file: Callable[[int], None],
 ) -> None:
     """Import a year of sign-up files, each at its time, unless there are imports already. `on_file` is told the rows.
@@ -82,10 +83,10 @@ def make_files(crowd: tuple[str, ...], now: datetime) -> Iterator[tuple[str, byt
     chance.shuffle(numbers)
     done = 0
     for file in range(FILES):
-        at = now - (FILES - file) * FORTNIGHT + timedelta(hours=chance.random() * 200)
+        at = now - (FILES - file) * APART + timedelta(hours=chance.random() * 400)
         end = PEOPLE * (file + 1) // FILES
         rows = [_draw_person(chance, number) for number in numbers[done:end]]
-        leaving = chance.sample(numbers[:done], min(done, 15))
+        leaving = chance.sample(numbers[:done], min(done, 30))
         rows += [(number, chance.choice(("OPT_OUT", "OPT_OUT", "STOP"))) for number in leaving]
         text = io.StringIO()
         writer = csv.writer(text)

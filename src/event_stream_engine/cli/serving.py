@@ -9,9 +9,16 @@ from typing import Annotated
 
 import typer
 import uvicorn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from event_stream_engine.cli.demo import EMAIL, make_demo_environment, make_demo_operator
-from event_stream_engine.cli.session import command, open_database, open_settings, out
+from event_stream_engine.cli.demo import (
+    EMAIL,
+    make_demo_content,
+    make_demo_environment,
+    make_demo_operator,
+)
+from event_stream_engine.cli.demo_people import PEOPLE
+from event_stream_engine.cli.session import command, err, open_database, open_settings, out
 from event_stream_engine.cli.supervisor import Child, bind_port, end_with_supervisor, is_ready, supervise
 from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
@@ -101,13 +108,22 @@ async def up(
     if demo:
         children.append(Child("demo traffic", ["simulate"], environment=environment))
     async with open_database(settings) as url:
-        password = await make_demo_operator(url, settings) if demo else None
+        password = await _prepare_demo(url, settings) if demo else None
         announcing = asyncio.create_task(_announce(settings, password))
         try:
             await supervise(children, stopping, lambda: _tend(settings))
         finally:
             announcing.cancel()
         out.print("Stopped. The data are kept.")
+
+
+async def _prepare_demo(url: str, settings: Settings) -> str:
+    """Make what the demo begins with, before any worker runs, and return the operator's password."""
+    with Progress(TextColumn("Making customers"), BarColumn(), MofNCompleteColumn(), console=err) as progress:
+        task = progress.add_task("", total=PEOPLE)
+        await make_demo_content(url, settings, lambda rows: progress.advance(task, rows))
+        progress.update(task, completed=PEOPLE)
+    return await make_demo_operator(url, settings)
 
 
 async def _tend(settings: Settings) -> None:

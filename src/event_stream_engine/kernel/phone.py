@@ -6,6 +6,8 @@ import phonenumbers
 
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 
+REGIONS = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))  # ISO 3166, two letters
+
 
 def is_e164(text: str) -> bool:
     return _E164.match(text) is not None

@@ -19,6 +19,13 @@ class ErrorCode:
 
 ERROR_CODES = (
     ErrorCode(
+        20003,
+        "Account SID or auth token is wrong",
+        "account",
+        "Set ESE_TWILIO_ACCOUNT_SID and ESE_TWILIO_AUTH_TOKEN to those of an active account",
+        "pause sending, page",
+    ),
+    ErrorCode(
         20429,
         "Too many requests",
         "transient",

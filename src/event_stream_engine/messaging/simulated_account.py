@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -42,10 +43,11 @@ PRICE_USD = 0.0079
 class Refusal(Exception):
     """The API's answer to a request it does not carry out."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, retry_after_seconds: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class SimulatedAccount:
         self._behaviour = behaviour
         self._clock = clock
         self._messages: dict[str, SimulatedMessage] = {}
+        self._messages_to: dict[str, dict[str, SimulatedMessage]] = {}  # the same by recipient
         self._taken_count = 0
         self._opted_out: set[str] = set()
         self._inbound_at: dict[str, datetime] = {}
@@ -161,9 +164,7 @@ class SimulatedAccount:
             updated_at=now,
             send_at=send_at,
         )
-        self._messages[message.sid] = message
-        if len(self._messages) > KEPT_MESSAGE_COUNT:
-            del self._messages[next(iter(self._messages))]
+        self._keep(message)
         envelope = Envelope(self.account_sid, message.sid, chosen, recipient, message.messaging_service_sid)
         return message, envelope, course, reply_sid
 
@@ -183,9 +184,22 @@ class SimulatedAccount:
             raise Refusal(404, 20404, f"The requested resource {path} was not found")
         return self._messages[sid]
 
-    def list_messages(self, is_wanted: Callable[[SimulatedMessage], bool]) -> Iterator[SimulatedMessage]:
-        """Return the wanted messages, newest first."""
-        return (message for message in reversed(self._messages.values()) if is_wanted(message))
+    def list_messages(
+        self, recipient: str | None, is_wanted: Callable[[SimulatedMessage], bool]
+    ) -> Iterator[SimulatedMessage]:
+        """Return the wanted messages to a recipient or to all, newest first."""
+        kept = self._messages if recipient is None else self._messages_to.get(recipient, {})
+        return (message for message in reversed(kept.values()) if is_wanted(message))
+
+    def _keep(self, message: SimulatedMessage) -> None:
+        self._messages[message.sid] = message
+        self._messages_to.setdefault(message.recipient, {})[message.sid] = message
+        if len(self._messages) > KEPT_MESSAGE_COUNT:
+            oldest = self._messages.pop(next(iter(self._messages)))
+            left = self._messages_to[oldest.recipient]
+            del left[oldest.sid]
+            if not left:
+                del self._messages_to[oldest.recipient]
 
     def _is_window_open(self, address: str, now: datetime) -> bool:
         inbound_at = self._inbound_at.get(address)
@@ -213,6 +227,7 @@ def _check_recipient(channel: str, number: str, address: str) -> None:
         raise Refusal(400, 21614, f"To number: {number}, is not a mobile number")
 
 
+@lru_cache(maxsize=65_536)  # a campaign's people are written to again and again, and the library takes 40 µs
 def _is_number(number: str) -> bool:
     return is_e164(number) and phonenumbers.is_valid_number(phonenumbers.parse(number))
 

@@ -6,6 +6,7 @@ Defaults are the shares of a week of real-looking traffic.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from random import Random
 from typing import TypeVar
 
@@ -53,6 +54,16 @@ GENERAL_BODIES = (
 )
 
 
+class Fault(StrEnum):
+    """What can befall a request to create a message, other than a refusal of the message itself."""
+
+    throttled = "throttled"  # 429 with Retry-After
+    error = "error"  # 500, and nothing was made
+    error_after = "error_after"  # 500, and the message was made all the same; so in the next two
+    cut_after = "cut_after"  # the connection ends within the answer
+    hang_after = "hang_after"  # the answer takes very long
+
+
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """The simulated provider's habits. Shares are 0..1 of messages, or of what the comment says."""
@@ -61,6 +72,10 @@ class Behaviour:
     speed: float = 1.0  # simulated seconds in a real one
     senders: tuple[str, ...] = ("+14155238886",)  # the account's numbers, on both channels
     requests_per_second_limit: int | None = None  # above it 429
+    retry_after_seconds: int = 1  # real ones, told with 429
+    fault_shares: tuple[tuple[Fault, float], ...] = ()  # of requests to create a message
+    first_faults: tuple[Fault | None, ...] = ()  # of the first such requests, in order
+    hang_seconds: float = 60.0  # real ones
 
     failed_share: float = 0.018
     undelivered_share: float = 0.038
@@ -118,6 +133,20 @@ class Course:
 
     steps: tuple[Step, ...]
     reply: Reply | None = None
+
+
+def draw_fault(behaviour: Behaviour, request_number: int) -> Fault | None:
+    """Draw what befalls the n-th request to create a message, counted from 0."""
+    if request_number < len(behaviour.first_faults):
+        return behaviour.first_faults[request_number]
+    if not behaviour.fault_shares:
+        return None
+    luck = Random(f"{behaviour.seed}:fault:{request_number}").random()  # noqa: S311
+    for fault, share in behaviour.fault_shares:
+        if luck < share:
+            return fault
+        luck -= share
+    return None
 
 
 def draw_course(rng: Random, behaviour: Behaviour, channel: str, filtered_share: float = 0.0) -> Course:

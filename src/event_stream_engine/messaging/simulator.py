@@ -3,10 +3,11 @@
 Creates, fetches and lists messages, and posts signed callbacks about them. `seed` and `speed` are the behaviour's.
 """
 
+import asyncio
 import base64
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,10 +20,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from event_stream_engine.kernel.clock import Clock, parse_instant
 from event_stream_engine.messaging.simulated_account import Refusal, SimulatedAccount, SimulatedMessage
-from event_stream_engine.messaging.simulated_behaviour import Behaviour, Course, Step
+from event_stream_engine.messaging.simulated_behaviour import Behaviour, Course, Fault, Step, draw_fault
 from event_stream_engine.messaging.simulated_callbacks import (
     API_VERSION,
     CallbackPoster,
@@ -84,6 +86,7 @@ class _Simulator:
     inbound_url: str | None
     second: int = 0
     second_count: int = 0
+    creation_count: int = 0
 
     @asynccontextmanager
     async def run(self, app: Starlette) -> AsyncIterator[None]:
@@ -93,6 +96,12 @@ class _Simulator:
 
     async def create_message(self, request: Request) -> Response:
         self._admit(request)
+        fault = draw_fault(self.behaviour, self.creation_count)
+        self.creation_count += 1
+        if fault is Fault.throttled:
+            raise self._throttle()
+        if fault is Fault.error:
+            raise Refusal(500, 20500, "Internal Server Error")
         form = parse_form(await request.body())
         message, envelope, course, reply_sid = self.account.take_message(form)
         resource = message.as_resource()
@@ -102,6 +111,14 @@ class _Simulator:
             "inbound": self.inbound_url,
         }
         self._schedule(message, envelope, course, urls, reply_sid)
+        if fault is Fault.error_after:
+            raise Refusal(500, 20500, "Internal Server Error")
+        if fault is Fault.cut_after:
+            return _CutResponse()
+        if fault is Fault.hang_after:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.behaviour.hang_seconds):
+                    await request.receive()  # the body has been read: this waits for the caller to leave
         return JSONResponse(resource, 201)
 
     async def fetch_message(self, request: Request) -> Response:
@@ -113,7 +130,7 @@ class _Simulator:
         query = dict(request.query_params)
         size = min(max(_read_number(query, "PageSize", 50), 1), PAGE_SIZE_LIMIT)
         page = _read_number(query, "Page", 0)
-        wanted = self.account.list_messages(_read_filter(query))
+        wanted = self.account.list_messages(query.get("To"), _read_filter(query))
         if token := query.get("PageToken", "").removeprefix("PA"):
             # Anchored at a message: what was made since the first page shifts nothing.
             for message in wanted:
@@ -159,7 +176,10 @@ class _Simulator:
         self.second = second
         limit = self.behaviour.requests_per_second_limit
         if limit is not None and self.second_count > limit:
-            raise Refusal(429, 20429, "Too Many Requests")
+            raise self._throttle()
+
+    def _throttle(self) -> Refusal:
+        return Refusal(429, 20429, "Too Many Requests", self.behaviour.retry_after_seconds)
 
     def _schedule(
         self,
@@ -185,16 +205,24 @@ class _Simulator:
         message.reach(step, sender, self.clock.now())
 
 
+class _CutResponse(Response):
+    """An answer that ends before it is whole; the server then closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
 def _read_filter(query: Mapping[str, str]) -> Callable[[SimulatedMessage], bool]:
-    to, sender = query.get("To"), query.get("From")
+    sender = query.get("From")
     on, until, since = (_read_moments(query, name) for name in ("DateSent", "DateSent<", "DateSent>"))
 
     def is_wanted(message: SimulatedMessage) -> bool:
         # A message still waiting has no date sent; it is found by the day it was made.
         sent_at = message.sent_at or message.created_at
         return (
-            to in (None, message.recipient)
-            and sender in (None, message.sender)
+            sender in (None, message.sender)
             and (on is None or sent_at.date() == on[0].date())
             and (until is None or sent_at <= until[1])
             and (since is None or sent_at >= since[0])
@@ -230,7 +258,11 @@ def _answer_refusal(request: Request, refusal: Exception) -> Response:  # noqa: 
         "more_info": f"https://www.twilio.com/docs/errors/{refusal.code}",
         "status": refusal.status,
     }
-    headers = {"WWW-Authenticate": 'Basic realm="Twilio API"'} if refusal.status == 401 else None
+    headers = {}
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
+    if refusal.retry_after_seconds is not None:
+        headers["Retry-After"] = str(refusal.retry_after_seconds)
     return JSONResponse(body, refusal.status, headers)
 
 

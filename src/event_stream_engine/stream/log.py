@@ -136,9 +136,9 @@ async def has_waiting(conn: Connection, reader: str = PROJECTOR) -> bool:
     return bool(await SQL.has_waiting.value(conn, {"reader": reader}))
 
 
-async def has_events(conn: Connection) -> bool:
+async def has_webhooks(conn: Connection) -> bool:
     """Tell whether anything has ever been logged and is still there."""
-    return bool(await SQL.has_events.value(conn))
+    return bool(await SQL.has_webhooks.value(conn))
 
 
 async def try_hold_reader(conn: Connection, reader: str) -> bool:

@@ -30,6 +30,7 @@ from event_stream_engine.web.api import (
     imports,
     monitoring,
     replies,
+    rules,
     segments,
     templates,
     users,
@@ -37,8 +38,8 @@ from event_stream_engine.web.api import (
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
-from event_stream_engine.web.pages import monitoring as monitoring_page
 from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
@@ -96,10 +97,11 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    for api in (analytics, monitoring, users, segments, imports, templates, campaigns, replies):
+    for api in (analytics, monitoring, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
-    app.include_router(monitoring_page.router, dependencies=may_read)
+    for page in PAGES:
+        app.include_router(page, dependencies=may_read)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [

@@ -78,6 +78,21 @@ def format_moment(at: datetime | str, zone: ZoneInfo) -> str:
     return f"{local.day} {local:%b %H:%M}"
 
 
+def format_date(at: datetime | str, zone: ZoneInfo) -> str:
+    local = _local(at, zone)
+    return f"{local.day} {local:%b %Y %H:%M}"
+
+
+def format_bytes(count: int) -> str:
+    """Write a size: `812 B`, `3.4 kB`, `120 MB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{format_number(round(size, 1))} {unit}"
+        size /= 1000
+    return f"{format_number(round(size, 1))} GB"
+
+
 def format_window(window: Window, zone: ZoneInfo) -> str:
     """Write a window shortly, the date once when both ends share it: `2 Mar 15:45 – 16:45`."""
     since, until = window.since.astimezone(zone), window.until.astimezone(zone)

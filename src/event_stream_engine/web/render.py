@@ -13,13 +13,15 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from event_stream_engine.web import formats
+from event_stream_engine.access.roles import Role
+from event_stream_engine.kernel.phone import mask_phone
+from event_stream_engine.web import formats, wording
 from event_stream_engine.web.chart_bundle import BUNDLE_URL
 from event_stream_engine.web.charts import theme
 from event_stream_engine.web.sparklines import draw_sparkline
 
 # Address and name of each room of the console, in the order of the header.
-ROOMS = (("/monitoring", "Monitoring"),)
+ROOMS = (("/monitoring", "Monitoring"), ("/campaigns", "Campaigns"), ("/audience", "Audience"))
 STATIC_DIR = Path(__file__).parent / "static"
 
 
@@ -62,6 +64,11 @@ _TEMPLATES.globals |= {
     "chart_bundle_url": BUNDLE_URL,
     "chart_themes": {"light": theme("light"), "dark": theme("dark")},
     "sparkline": draw_sparkline,
+    "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
+    "CONSENT_STATES": wording.CONSENT_STATES,
+    "IMPORT_STATES": wording.IMPORT_STATES,
+    "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
+    "STEPS": wording.STEPS,
 }
 _TEMPLATES.filters |= {
     "number": formats.format_number,
@@ -71,6 +78,13 @@ _TEMPLATES.filters |= {
     "duration": formats.format_duration,
     "clock": formats.format_clock,
     "window": formats.format_window,
+    "moment": formats.format_moment,
+    "date": formats.format_date,
+    "bytes": formats.format_bytes,
+    "masked": mask_phone,
+    "reason": wording.word_reason,
+    "action": wording.word_action,
+    "step_mark": wording.mark_step,
 }
 
 
@@ -86,6 +100,12 @@ def render(request: Request, template: str, *, status_code: int = 200, **context
     return HTMLResponse(
         _TEMPLATES.get_template(template).render(everywhere | context), status_code=status_code
     )
+
+
+def may_write(request: Request) -> bool:
+    """Return whether who looks at a page may change what it shows."""
+    principal = getattr(request.state, "principal", None)
+    return principal is not None and principal.role >= Role.operator
 
 
 def _chosen_scheme(request: Request) -> str | None:

@@ -1,20 +1,22 @@
-"""Templates and the words none of them may send."""
+"""Templates: what campaigns say."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from event_stream_engine.access.roles import Role
-from event_stream_engine.campaigns import prohibited, templates
+from event_stream_engine.campaigns import templates
 from event_stream_engine.campaigns.rendering import list_placeholders
 from event_stream_engine.campaigns.templates import Preview, Template, TemplateDraft
 from event_stream_engine.infra.database import transaction
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.phone import mask_phone
+from event_stream_engine.web.api.users import find_number
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.resources import resources_of
 
@@ -42,12 +44,7 @@ class PreviewBody(BaseModel):
 
     template: TemplateBody
     phone_e164: str | None = None
-
-
-class WordsBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    words: list[str]
+    user: str | None = Field(None, description="the id of a person; their number is shown masked")
 
 
 @router.get("/templates")
@@ -81,8 +78,12 @@ async def create_template(request: Request, body: TemplateBody) -> dict[str, Any
 @router.post("/templates/preview")
 async def preview_template(request: Request, body: PreviewBody) -> dict[str, Any]:
     """Show a template as a person would get it, with its size; nothing is stored or sent."""
+    phone, shown_as = body.phone_e164, body.phone_e164
+    if body.user is not None:
+        phone = find_number(request, body.user)
+        shown_as = mask_phone(phone)  # else {phone} would tell what lists hide
     async with resources_of(request).pool.connection() as conn:
-        return describe_preview(await templates.preview(conn, body.template.draft, body.phone_e164))
+        return describe_preview(await templates.preview(conn, body.template.draft, phone, shown_as))
 
 
 @router.get("/templates/{template_id}")
@@ -112,22 +113,6 @@ async def archive_template(request: Request, template_id: UUID) -> dict[str, Any
             conn, actor_of(request), resources.clock.now(), template_id
         )
     return describe_template(archived)
-
-
-@router.get("/prohibited-words")
-async def list_words(request: Request) -> dict[str, Any]:
-    """Words that no campaign may send."""
-    async with resources_of(request).pool.connection() as conn:
-        return {"words": await prohibited.list_words(conn)}
-
-
-@router.put("/prohibited-words", dependencies=_MAY_WRITE)
-async def replace_words(request: Request, body: WordsBody) -> dict[str, Any]:
-    """Put a list of words in place of the present one."""
-    resources = resources_of(request)
-    async with resources.pool.connection() as conn, transaction(conn):
-        words = await prohibited.replace_words(conn, actor_of(request), resources.clock.now(), body.words)
-    return {"words": words}
 
 
 def describe_template(template: Template) -> dict[str, Any]:

@@ -68,7 +68,7 @@ async def list_users(
     """People in a fixed order, narrowed by consent, country or a search."""
     resources = resources_of(request)
     key = resources.settings.secret_key
-    wanted = _read_search(request, consent, country, search)
+    wanted = read_search(request, consent, country, search)
     after = read_reference(key, cursor) if cursor else None
     if cursor and after is None:
         raise Invalid("This cursor is none of ours. Begin again without it.", "cursor")
@@ -179,6 +179,21 @@ def find_number(request: Request, user: str) -> str:
     return number
 
 
+def read_search(request: Request, consent: str | None, country: str | None, search: str | None) -> Wanted:
+    """A search for digits is for the number. Errors: Denied when it would tell a viewer what the mask hides."""
+    text = (search or "").strip()
+    if not any(character.isdigit() for character in text) or text.strip("+0123456789 ().-/"):
+        return Wanted(consent, country, text=text or None)
+    principal: Principal = request.state.principal
+    if principal.role >= Role.operator:
+        return Wanted(consent, country, number=text)
+    if not is_e164(text):
+        raise Denied(
+            "A part of a number can be searched for by operators. Search for the whole number, like +14155550100."
+        )
+    return Wanted(consent, country, phone=text)
+
+
 def describe_person(person: Person, secret_key: str, *, is_shown: bool) -> dict[str, Any]:
     return {
         "id": make_reference(secret_key, person.phone_e164),
@@ -224,21 +239,6 @@ async def _change(request: Request, user: str, body: UserBody, *, replace: bool)
             **zone,
         )
     return describe_person(changed, resources.settings.secret_key, is_shown=False)
-
-
-def _read_search(request: Request, consent: str | None, country: str | None, search: str | None) -> Wanted:
-    """A search for digits is for the number. Errors: Denied when it would tell a viewer what the mask hides."""
-    text = (search or "").strip()
-    if not any(character.isdigit() for character in text) or text.strip("+0123456789 ().-/"):
-        return Wanted(consent, country, text=text or None)
-    principal: Principal = request.state.principal
-    if principal.role >= Role.operator:
-        return Wanted(consent, country, number=text)
-    if not is_e164(text):
-        raise Denied(
-            "A part of a number can be searched for by operators. Search for the whole number, like +14155550100."
-        )
-    return Wanted(consent, country, phone=text)
 
 
 async def _record_reveal(request: Request, conn: Any, shown: list[Person]) -> None:

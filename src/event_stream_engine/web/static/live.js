@@ -1,6 +1,7 @@
 // Keeps the figures of a page fresh: asks for the same address again and changes only what differs.
 
-const REFRESH_MS = 30_000;
+// A page where something runs says itself how often it wants to be asked for, as long as it runs.
+const refreshMs = () => Number(document.querySelector("[data-every-ms]")?.dataset.everyMs) || 30_000;
 const freshness = document.getElementById("freshness");
 const liveness = document.getElementById("liveness");
 let refreshedAt = performance.now();
@@ -40,7 +41,7 @@ async function refresh() {
   wanted = false;
   const began = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, redirect: "manual" });
+    const answer = await fetch(location.href, { headers: { accept: "text/html", "x-refresh": "figures" }, redirect: "manual" });
     if (answer.type === "opaqueredirect" || answer.status === 401) {
       signedOut = true;
     } else if (answer.ok) {
@@ -59,7 +60,7 @@ async function refresh() {
   }
   tookMs = performance.now() - began;
   refreshing = false;
-  schedule(wanted ? soonMs() : REFRESH_MS);
+  schedule(wanted ? soonMs() : Math.max(refreshMs(), 3 * tookMs));
   showFreshness();
 }
 
@@ -74,9 +75,9 @@ function soonMs() {
 }
 
 function showFreshness() {
-  const isStale = performance.now() - refreshedAt > 2 * REFRESH_MS;
+  const isStale = performance.now() - refreshedAt > Math.max(2 * refreshMs(), 10_000);
   document.documentElement.toggleAttribute("data-stale", isStale || signedOut);
-  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || "30 s";
+  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || `${refreshMs() / 1000} s`;
   if (liveness.textContent !== state) liveness.textContent = state;
 }
 
@@ -92,7 +93,7 @@ if (freshness) {
   });
   document.addEventListener("live:refresh", refresh);
   document.addEventListener("visibilitychange", refresh);
-  schedule(REFRESH_MS);
+  schedule(refreshMs());
   setInterval(showFreshness, 5000);
   showFreshness();
 }

@@ -1,0 +1,28 @@
+"""Every page that only who has signed in may see."""
+
+from event_stream_engine.web.pages import (
+    audience,
+    campaign_messages,
+    campaigns,
+    imports,
+    monitoring,
+    replies,
+    rules,
+    segments,
+    templates,
+)
+
+PAGES = tuple(
+    page.router
+    for page in (
+        monitoring,
+        campaigns,
+        campaign_messages,
+        templates,
+        replies,
+        rules,
+        audience,
+        segments,
+        imports,
+    )
+)

@@ -1,0 +1,102 @@
+"""How the console words states, statuses and reasons, and which mark each has."""
+
+import re
+
+# state: (mark, name)
+CAMPAIGN_STATES = {
+    "draft": ("unknown", "draft"),
+    "scheduled": ("in-flight", "scheduled"),
+    "running": ("accent", "running"),
+    "paused": ("warning", "paused"),
+    "completed": ("delivered", "completed"),
+    "cancelled": ("failed", "cancelled"),
+}
+CONSENT_STATES = {
+    "OPT_IN": ("delivered", "opted in"),
+    "OPT_OUT": ("warning", "opted out"),
+    "STOP": ("failed", "STOP"),
+    "UNKNOWN": ("unknown", "unknown"),
+}
+IMPORT_STATES = {
+    "uploading": ("in-flight", "uploading"),
+    "waiting": ("in-flight", "waiting for the worker"),
+    "running": ("accent", "reading"),
+    "completed": ("delivered", "completed"),
+    "failed": ("failed", "failed"),
+}
+MESSAGE_STATUSES = {
+    "PENDING": ("unknown", "waiting"),
+    "SKIPPED": ("warning", "denied"),
+    "UNKNOWN": ("warning", "outcome not known"),
+    "ACCEPTED": ("in-flight", "accepted"),
+    "SCHEDULED": ("in-flight", "scheduled"),
+    "QUEUED": ("in-flight", "queued"),
+    "SENDING": ("in-flight", "sending"),
+    "SENT": ("in-flight", "sent"),
+    "DELIVERED": ("delivered", "delivered"),
+    "READ": ("delivered", "read"),
+    "FAILED": ("failed", "failed"),
+    "UNDELIVERED": ("failed", "undelivered"),
+    "CANCELED": ("failed", "canceled"),
+}
+STEPS = {
+    "consent": "Consent",
+    "quiet_hours": "Quiet hours",
+    "rate_limit": "Rate limit",
+    "content": "Content",
+    "delivery": "Delivery",
+    "audit": "Audit",
+}
+_STEP_MARKS = {
+    "passed": "delivered",
+    "accepted": "delivered",
+    "written": "delivered",
+    "exempt": "delivered",
+    "deferred": "in-flight",
+    "postponed": "in-flight",
+    "denied": "warning",
+    "refused": "failed",
+}
+_REASONS = {
+    "consent_stop": "Said STOP",
+    "consent_opt_out": "Opted out",
+    "consent_unknown": "Never opted in",
+    "suppressed": "Erased on request",
+    "erased": "Profile erased",
+    "quiet_hours": "Quiet hours",
+    "time_zone_unknown": "Time zone not known",
+    "whatsapp_window_closed": "WhatsApp window closed",
+    "provider": "The provider asked to wait",
+    "consent_changes": "A STOP is being applied",
+    "cancelled": "Campaign cancelled",
+    "": "No reason noted",
+}
+_ACTIONS = {
+    "campaign.created": "Created",
+    "campaign.changed": "Changed",
+    "campaign.scheduled": "Scheduled",
+    "campaign.started": "Started",
+    "campaign.paused": "Paused",
+    "campaign.resumed": "Resumed",
+    "campaign.completed": "Completed",
+    "campaign.cancelled": "Cancelled",
+}
+
+
+def word_reason(reason: str | None) -> str:
+    """Say a reason as a person would: `placeholder_missing:city` is `Placeholder missing: city`."""
+    if reason is None:
+        return ""
+    if reason in _REASONS:
+        return _REASONS[reason]
+    name, _, detail = reason.partition(":")
+    words = _REASONS.get(name, re.sub(r"_", " ", name).capitalize())
+    return f"{words}: {detail.strip()}" if detail else words
+
+
+def word_action(action: str) -> str:
+    return _ACTIONS.get(action, action.replace(".", " ").replace("_", " ").capitalize())
+
+
+def mark_step(outcome: str) -> str:
+    return _STEP_MARKS.get(outcome, "unknown")
