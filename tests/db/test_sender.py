@@ -340,3 +340,27 @@ async def test_content_that_must_not_go_is_denied_with_its_reason(database_url: 
         assert (
             await count(database_url, "SELECT coalesce(sum(taken), 0) FROM pace") == 0
         )  # no token was used up
+
+
+async def test_call_that_gets_its_turn_after_its_second_does_not_begin(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider()
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await add_people(conn, 1, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
+        await sender.prepare()
+        clock.advance(timedelta(seconds=1))
+        await asyncio.wait(sender.calls)
+        assert provider.taken == []
+        await drive(sender)  # records it, too late to claim it once more
+        assert await (await conn.execute("SELECT attempts, claimed_by FROM outbox")).fetchall() == [(0, None)]
+        assert (
+            await count(database_url, "SELECT count(*) FROM audit_log WHERE action LIKE 'compliance.%%'") == 0
+        )
+        await drive(sender)
+        assert len(provider.taken) == 1

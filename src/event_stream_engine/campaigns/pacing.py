@@ -1,6 +1,6 @@
 """A campaign's messages per second, exact over all workers: what a second has left is kept under one row's lock.
 
-Tokens of a second come over its first four fifths, so that messages are spread over it; none is given near its end,
+Tokens of a second come over its first three quarters, so that messages are spread over it; none is given near its end,
 because a call must begin in the second its token is of.
 """
 
@@ -10,8 +10,8 @@ from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
 SQL = load_queries(__package__)
-COMING_PART = 0.8  # of a second
-CLOSING_PART = 0.95
+COMING_PART = 0.75  # of a second
+CLOSING_PART = 0.9
 KEPT = timedelta(minutes=10)
 
 

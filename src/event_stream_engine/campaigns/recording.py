@@ -28,12 +28,15 @@ OPTED_OUT = 21610
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of one call. `handed_at`: the second it was counted in; `at`: when it ended."""
+    """The end of one call. `handed_at`: the second it was counted in; `at`: when it ended.
+
+    Without `outcome` the call never began, because its second was over before it got its turn.
+    """
 
     claim_id: UUID
     campaign_id: UUID | None
     verdict: Verdict
-    outcome: Outcome
+    outcome: Outcome | None
     handed_at: datetime
     at: datetime
     microseconds: int
@@ -57,7 +60,7 @@ async def record_answers(conn: Connection, answers: Sequence[Answer], now: datet
     written = [
         (answer, finish.decision)
         for answer, finish, _ in concluded
-        if finish.message_id in ended and finish.unsure_since is None
+        if finish.message_id in ended and finish.unsure_since is None and answer.outcome is not None
     ]
     if written:
         await record_columns(
@@ -95,6 +98,8 @@ def _conclude(answer: Answer, now: datetime, chance: Random) -> tuple[Finish, Ev
         return _finish_decision(answer, word, now, detail)
 
     match outcome:
+        case None:
+            return Finish(message_id, answer.claim_id, "{}", due_at=now, is_attempt=False), None
         case Accepted(sid, status):
             decision = finish("accepted", sid=sid, status=status)
             return Finish(message_id, answer.claim_id, decision), outcomes.accepted(
