@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, time
 from uuid import UUID, uuid4
 
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns import campaigns
-from event_stream_engine.campaigns.recording import Outcome
+from event_stream_engine.campaigns.recipients import fill_campaign
 from event_stream_engine.infra.database import Connection, connect, transaction
-from event_stream_engine.messaging.provider import Accepted, OutgoingMessage
+from event_stream_engine.messaging.deliveries import prepare_queueing
+from event_stream_engine.messaging.provider import Accepted, Outcome, OutgoingMessage
 
 OPERATOR = Actor("operator:test", "request-1")
 SENDER = "+14155238886"
@@ -53,8 +54,6 @@ async def add_campaign(
         "INSERT INTO templates (id, name, channel, locale, body, created_at, updated_at) VALUES (%s, %s, %s, 'en', %s, %s, %s)",
         (template_id, f"{name} {template_id}", channel, body, now, now),
     )
-    from datetime import time
-
     draft = campaigns.Draft(
         name, segment_id, template_id, sender, rate, *(time.fromisoformat(at) for at in quiet)
     )
@@ -64,9 +63,6 @@ async def add_campaign(
 
 async def fill_outbox(conn: Connection, campaign_id: UUID, now: datetime) -> int:
     """Start a campaign and make all its recipients."""
-    from event_stream_engine.campaigns.recipients import fill_campaign
-    from event_stream_engine.messaging.deliveries import prepare_queueing
-
     await prepare_queueing(conn)
     async with transaction(conn):
         await campaigns.start_campaign(conn, OPERATOR, campaign_id, now)

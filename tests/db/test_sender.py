@@ -118,7 +118,9 @@ async def test_transient_failures_are_tried_again_later_and_at_last_given_up(
         await fill_outbox(conn, await add_campaign(conn, clock.now()), clock.now())
         waits = []
         while row := await (await conn.execute("SELECT due_at, attempts FROM outbox")).fetchone():
-            clock.set(max(clock.now() + timedelta(seconds=1), row[0]))
+            clock.set(
+                max(clock.now() + timedelta(seconds=0.7), row[0])
+            )  # not always at a second's closed end
             waits.append(row[0])
             await drive(sender)
         assert len(provider.taken) == MOST_ATTEMPTS
@@ -250,3 +252,91 @@ async def test_sleeper_that_wakes_after_its_lease_begins_no_call(database_url: s
         await asyncio.wait(sender.calls)
         assert provider.taken == []
         assert sender.answers.empty()
+
+
+async def test_reply_goes_to_a_person_who_stopped_only_when_it_answers_their_stop_help_or_start(
+    database_url: str, tmp_path: Path
+) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 3, tzinfo=UTC)), WatchedProvider()  # at night, too
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        for number, (intent, state) in enumerate(
+            [("stop", "STOP"), ("help", "STOP"), ("start", "OPT_IN"), ("order", "STOP"), ("order", "OPT_IN")]
+        ):
+            await add_people(conn, 1, clock.now(), first=number, state=state)
+            await conn.execute(
+                """
+                WITH asked AS (
+                    INSERT INTO inbound_events (id, message_sid, from_phone, to_phone, channel, body, received_at, keyword, intent, is_immediate)
+                    VALUES (gen_random_uuid(), %(sid)s, %(phone)s, '+14155238886', 'sms', '?', %(now)s, %(intent)s, %(intent)s, false)
+                    RETURNING message_sid
+                ), queued AS (
+                    INSERT INTO messages (id, recipient_phone, channel, sender, queued_at, in_reply_to)
+                    SELECT gen_random_uuid(), %(phone)s, 'sms', '+14155238886', %(now)s, message_sid FROM asked
+                    RETURNING id
+                )
+                INSERT INTO outbox (message_id, recipient_phone, due_at, body) SELECT id, %(phone)s, %(now)s, %(body)s FROM queued
+                """,
+                {
+                    "sid": f"SM{number}",
+                    "phone": f"+1415{2000000 + number}",
+                    "now": clock.now(),
+                    "intent": intent,
+                    "body": f"{intent} to {state}",
+                },
+            )
+        await drive(sender)
+        assert {message.body for message in provider.taken} == {
+            "stop to STOP",
+            "help to STOP",
+            "start to OPT_IN",
+            "order to OPT_IN",
+        }
+        decisions = await conn.execute(
+            "SELECT after ->> 'outcome', after ->> 'evidence', after ->> 'reason' FROM audit_log ORDER BY 2"
+        )
+        assert await decisions.fetchall() == [
+            ("allowed", "SM0", None),
+            ("allowed", "SM1", None),
+            ("allowed", "SM2", None),
+            ("denied", "SM3", "consent_stop"),
+            ("allowed", "SM4", None),
+        ]
+
+
+async def test_content_that_must_not_go_is_denied_with_its_reason(database_url: str, tmp_path: Path) -> None:
+    clock, provider = SettableClock(datetime(2026, 3, 2, 12, tzinfo=UTC)), WatchedProvider()
+    settings = make_settings(tmp_path, PROVIDER="simulator")
+    async with (
+        await connect(database_url, "test") as conn,
+        open_sender(settings, database_url, clock, provider) as sender,
+    ):
+        await conn.execute(
+            "INSERT INTO prohibited_words (word, created_at) VALUES ('free money', %s)", (clock.now(),)
+        )
+        await add_people(conn, 1, clock.now())
+        for body, channel in (
+            ("Hi {surname}", "sms"),
+            ("FREE  money!", "sms"),
+            ("Hi", "whatsapp"),
+            ("{name}" + "a" * 1600, "sms"),
+        ):
+            campaign_id = await add_campaign(conn, clock.now(), body=body, channel=channel)
+            await fill_outbox(conn, campaign_id, clock.now())
+        await drive(sender)
+        assert provider.taken == []
+        reasons = await conn.execute(
+            "SELECT after ->> 'reason' FROM audit_log WHERE action = 'compliance.denied' ORDER BY 1"
+        )
+        assert [row[0] for row in await reasons.fetchall()] == [
+            "placeholder_missing",
+            "prohibited_word",
+            "too_long",
+            "whatsapp_window_closed",
+        ]
+        assert (
+            await count(database_url, "SELECT coalesce(sum(taken), 0) FROM pace") == 0
+        )  # no token was used up

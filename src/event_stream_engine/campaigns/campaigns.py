@@ -135,7 +135,7 @@ async def change_campaign(
 
 
 async def schedule_campaign(
-    conn: Connection, actor: Actor, campaign_id: UUID, at: datetime, now: datetime
+    conn: Connection, actor: Actor, campaign_id: UUID, at: datetime, *, now: datetime
 ) -> Campaign:
     """Have a campaign start by itself. Errors: Invalid for the past, NotFound, Conflict."""
     campaign = await _lock(conn, campaign_id, "schedule")
@@ -218,6 +218,33 @@ async def load_campaign(conn: Connection, campaign_id: UUID) -> Campaign:
     found = await SQL.find_campaign.maybe(conn, Campaign, {"id": campaign_id})
     if found is None:
         raise NotFound("There is no such campaign.")
+    return found
+
+
+async def find_campaign(conn: Connection, which: str) -> Campaign:
+    """Return a campaign by id or by a name that only one has. Errors: NotFound, Conflict."""
+    try:
+        return await load_campaign(conn, UUID(which))
+    except ValueError:
+        pass
+    found = await SQL.list_campaigns_by_name.many(conn, Campaign, {"name": which})
+    if not found:
+        raise NotFound(f"There is no campaign {which!r}. `ese campaign status` lists them.")
+    if len(found) > 1:
+        raise Conflict(f"Several campaigns are called {which!r}: name one by its id.")
+    return found[0]
+
+
+async def find_source_id(conn: Connection, kind: str, which: str) -> UUID:
+    """Return the id of a segment or template in use by its id or name. Errors: Invalid."""
+    try:
+        return UUID(which)
+    except ValueError:
+        pass
+    query = SQL.find_segment_id if kind == "segment" else SQL.find_template_id
+    found: UUID | None = await query.value(conn, {"name": which})
+    if found is None:
+        raise Invalid(f"There is no {kind} {which!r}, or it is archived.", kind)
     return found
 
 

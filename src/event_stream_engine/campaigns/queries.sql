@@ -226,6 +226,28 @@ WHERE (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s, 
 ORDER BY created_at DESC, id DESC
 LIMIT %(limit)s;
 
+-- name: list_campaigns_by_name :many
+-- for: a campaign named on the command line
+-- in: name
+-- note: two rows are enough to know that the name is not clear; a scan of a table with a row for each campaign
+SELECT id, name, segment_id, template_id, sender, rate_per_second, quiet_starts, quiet_ends, state, template, filter, created_by,
+       created_at, updated_at, scheduled_at, started_at, finished_at, filled_to, filled_at, recipients
+FROM campaigns WHERE name = %(name)s ORDER BY created_at DESC LIMIT 2;
+
+-- name: find_segment_id :maybe
+-- for: a segment named on the command line
+-- in: name
+-- index: segments (name)
+-- note: an archived one may have the name of one in use
+SELECT id FROM segments WHERE name = %(name)s AND archived_at IS NULL;
+
+-- name: find_template_id :maybe
+-- for: a template named on the command line
+-- in: name
+-- index: templates (name)
+-- note: as find_segment_id
+SELECT id FROM templates WHERE name = %(name)s AND archived_at IS NULL;
+
 -- name: list_due_campaigns :many
 -- for: scheduled campaigns whose time has come
 -- in: now
@@ -683,3 +705,32 @@ SELECT word FROM prohibited_words ORDER BY word;
 WITH gone AS (DELETE FROM prohibited_words WHERE word <> ALL (%(words)s::text[]))
 INSERT INTO prohibited_words (word, created_at) SELECT word, %(now)s FROM unnest(%(words)s::text[]) AS word
 ON CONFLICT DO NOTHING;
+
+-- name: list_quiet_rules :many
+-- for: the page and the API
+-- out: rows of quiet_hours_rules
+-- note: the sender finds a person's own rule in its facts, by the longest prefix
+SELECT prefix, starts, ends, reason FROM quiet_hours_rules ORDER BY prefix;
+
+-- name: lock_quiet_rule :maybe
+-- for: what a rule was before it changes
+-- in: prefix
+-- out: a row of quiet_hours_rules
+-- index: quiet_hours_rules primary key
+-- note: so that what the audit log calls "before" is what was there
+SELECT prefix, starts, ends, reason FROM quiet_hours_rules WHERE prefix = %(prefix)s FOR UPDATE;
+
+-- name: put_quiet_rule :exec
+-- for: a new or changed rule
+-- in: prefix, starts, ends, reason
+-- index: quiet_hours_rules primary key
+-- note: messages that wait are judged by it
+INSERT INTO quiet_hours_rules (prefix, starts, ends, reason) VALUES (%(prefix)s, %(starts)s, %(ends)s, %(reason)s)
+ON CONFLICT (prefix) DO UPDATE SET starts = excluded.starts, ends = excluded.ends, reason = excluded.reason;
+
+-- name: delete_quiet_rule :exec
+-- for: a rule that goes
+-- in: prefix
+-- index: quiet_hours_rules primary key
+-- note: see put_quiet_rule
+DELETE FROM quiet_hours_rules WHERE prefix = %(prefix)s;

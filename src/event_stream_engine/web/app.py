@@ -24,7 +24,17 @@ from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
-from event_stream_engine.web.api import analytics, imports, monitoring, replies, segments, templates, users
+from event_stream_engine.web.api import (
+    analytics,
+    campaigns,
+    imports,
+    monitoring,
+    replies,
+    rules,
+    segments,
+    templates,
+    users,
+)
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
@@ -87,7 +97,7 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    for api in (analytics, monitoring, users, segments, imports, templates, replies):
+    for api in (analytics, monitoring, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
