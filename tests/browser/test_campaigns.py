@@ -166,7 +166,7 @@ def count_in_database(url: str) -> dict[str, int]:
     return dict(zip(("delivered", "failed", "denied", "waiting", "in_flight"), row, strict=True))
 
 
-async def test_a_campaign_from_the_file_of_people_to_its_end(
+async def test_a_campaign_from_the_file_of_people_to_its_end(  # noqa: PLR0915 - one path, told from its beginning to its end
     engine: RunningEngine, page: Page, database_url: str
 ) -> None:
     # people
