@@ -14,15 +14,8 @@ from event_stream_engine.audit.chain import load_chain_status
 from event_stream_engine.audit.verification import verify_chain
 from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.kernel.clock import SettableClock
-from event_stream_engine.worker import sealer
 from event_stream_engine.worker.sealer import run_sealer
 from tests.engine import make_settings
-
-
-@pytest.fixture(autouse=True)
-def _logger_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """import-linter, which a test of the layers runs in this process, switches the loggers off that it finds."""
-    monkeypatch.setattr(logging.getLogger(sealer.__name__), "disabled", False)
 
 
 @asynccontextmanager
