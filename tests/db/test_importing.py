@@ -249,3 +249,15 @@ async def test_an_upload_that_cannot_work_is_refused_with_its_field(
 ) -> None:
     answer = await engine.client.post("/api/v1/imports", params=parameters, content=content)
     assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
+async def test_an_upload_that_broke_off_leaves_no_file_behind(conn: Connection, clock: SettableClock) -> None:
+    broken = await importing.create_import(conn, ME, clock.now(), file_name="a.csv", file_format="csv")
+    await importing.append_chunk(conn, broken.id, 0, b"phone\n")
+    clock.advance(importing.LONGEST_UPLOAD * 2)
+    going_on = await importing.create_import(conn, ME, clock.now(), file_name="b.csv", file_format="csv")
+    await importing.append_chunk(conn, going_on.id, 0, b"phone\n")
+    await importing.give_up_uploads(conn, clock.now())
+    assert await rows(conn, "SELECT import_id FROM import_chunks") == [(going_on.id,)]
+    assert (await importing.load_import(conn, broken.id)).state == "failed"
+    assert (await importing.load_import(conn, going_on.id)).state == "uploading"

@@ -172,6 +172,9 @@ async def test_list_pages_through_everybody_once_and_filters(engine: Engine) -> 
     assert (await engine.client.get("/api/v1/users", params={"consent": "MAYBE"})).json()[
         "field"
     ] == "consent"
+    assert (await engine.client.get("/api/v1/users", params={"country": "\0"})).json()["field"] == "country"
+    assert await count(search="\0") == 15
+    assert (await engine.client.get("/api/v1/users", params={"cursor": "ä" * 42})).json()["field"] == "cursor"
     assert (await engine.client.get("/api/v1/users", params={"cursor": "x" * 42})).json()["field"] == "cursor"
 
 

@@ -139,3 +139,32 @@ async def test_reply_rules_over_the_api(engine: Engine) -> None:
     assert (await engine.client.post("/api/v1/reply-rules", json=rule | {"intent": "x"})).json()[
         "field"
     ] == "intent"
+
+
+async def test_quiet_hours_of_a_place_are_made_changed_and_removed_with_their_trail(engine: Engine) -> None:
+    rule = {"prefix": "44", "starts": "20:00", "ends": "09:00", "reason": "ICO advice"}
+    made = await engine.client.post("/api/v1/quiet-hours-rules", json=rule)
+    assert (made.status_code, made.json()) == (200, rule)
+    await engine.client.post("/api/v1/quiet-hours-rules", json=rule | {"ends": "10:00"})
+    shown = (await engine.get("/api/v1/quiet-hours-rules"))["rules"]
+    assert {one["prefix"]: one["ends"] for one in shown}["44"] == "10:00"
+    assert (await engine.client.delete("/api/v1/quiet-hours-rules/44")).status_code == 204
+    assert (await engine.client.delete("/api/v1/quiet-hours-rules/44")).status_code == 404
+    trail = "SELECT action, after ->> 'ends' FROM audit_log WHERE subject = 'quiet_hours_rule:44' ORDER BY id"
+    assert await engine.rows(trail) == [
+        ("quiet_hours_rule.created", "09:00"),
+        ("quiet_hours_rule.changed", "10:00"),
+        ("quiet_hours_rule.deleted", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [("prefix", {"prefix": "+44"}), ("prefix", {"prefix": "0"}), ("reason", {"reason": " "})],
+)
+async def test_a_wrong_rule_of_quiet_hours_is_refused_with_its_field(
+    engine: Engine, field: str, changes: dict[str, Any]
+) -> None:
+    rule = {"prefix": "44", "starts": "20:00", "ends": "09:00", "reason": "ICO advice"} | changes
+    answer = await engine.client.post("/api/v1/quiet-hours-rules", json=rule)
+    assert (answer.status_code, answer.json()["field"]) == (422, field)

@@ -192,7 +192,7 @@ _BEFORE: Mapping[str, sql.SQL] = {
 # A cast of what is no instant would fail the whole question. CASE keeps the order that AND does not promise; the last
 # day of the month is checked because the pattern lets 30 February pass.
 _ATTRIBUTE_INSTANT = """(CASE WHEN coalesce(u.attributes ->> {name}, '') ~ {pattern} THEN
-    CASE WHEN substr(u.attributes ->> {name}, 9, 2)::integer <= extract(day FROM
+    CASE WHEN substr(u.attributes ->> {name}, 9, 2) <= '28' OR substr(u.attributes ->> {name}, 9, 2)::integer <= extract(day FROM
             make_date(substr(u.attributes ->> {name}, 1, 4)::integer, substr(u.attributes ->> {name}, 6, 2)::integer, 1) + interval '1 month - 1 day')
         THEN (u.attributes ->> {name})::timestamptz %s {instant} ELSE false END
     ELSE false END)"""

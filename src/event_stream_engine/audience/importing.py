@@ -31,6 +31,7 @@ STAGED_ROWS = 20_000
 APPLIED_PEOPLE = 20_000  # half a second: an open transaction holds up the projector
 LARGEST_FILE_BYTES = 512 * 1024 * 1024
 SILENCE = timedelta(seconds=60)  # of a worker, after which another takes its import over
+LONGEST_UPLOAD = timedelta(hours=24)
 Progress = Callable[["Import"], Awaitable[None]]
 
 
@@ -189,6 +190,11 @@ async def run_import(
     else:
         await _finish(conn, import_, actor, clock.now())
     return await load_import(conn, import_.id)
+
+
+async def give_up_uploads(conn: Connection, now: datetime) -> None:
+    """End uploads that broke off long ago, and remove what came of their files."""
+    await SQL.give_up_uploads.execute(conn, {"until": now - LONGEST_UPLOAD, "now": now})
 
 
 async def fail_import(conn: Connection, import_: Import, reason: str, now: datetime) -> None:

@@ -68,6 +68,8 @@ async def list_people(conn: Connection, wanted: Wanted, most: int, after: str | 
     """Return people in the order of their numbers, from the one after `after` on. Errors: Invalid."""
     if wanted.consent is not None and wanted.consent not in STATES:
         raise Invalid(f"{wanted.consent!r} is no consent state. Use one of {', '.join(STATES)}.", "consent")
+    if wanted.country is not None and not re.fullmatch("[A-Z]{2}|001", wanted.country):
+        raise Invalid("A country is two letters in capitals, like US.", "country")
     return await SQL.list_people.many(
         conn,
         Person,

@@ -575,6 +575,18 @@ SELECT bytes FROM import_chunks WHERE import_id = %(id)s AND number = %(number)s
 WITH gone AS (DELETE FROM import_chunks WHERE import_id = %(id)s)
 UPDATE imports SET state = %(state)s, error = %(error)s, applied_to = NULL, finished_at = %(now)s, beat_at = %(now)s WHERE id = %(id)s;
 
+-- name: give_up_uploads :exec
+-- for: uploads that broke off, whose pieces would stay for ever
+-- in: until, now
+-- index: imports (created_at)
+-- note: they are people's data, and no erasure looks into them
+WITH given_up AS (
+    UPDATE imports SET state = 'failed', error = 'The upload broke off. Send the file again.', finished_at = %(now)s
+    WHERE state = 'uploading' AND created_at < %(until)s
+    RETURNING id
+)
+DELETE FROM import_chunks c USING given_up g WHERE c.import_id = g.id;
+
 -- name: drop_import_rows :exec
 -- for: what an import before left on this connection
 -- note: see create_import_rows

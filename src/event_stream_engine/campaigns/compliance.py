@@ -20,6 +20,7 @@ from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.messaging.provider import OutgoingMessage
 
 SPREAD = timedelta(minutes=15)  # over which the messages that quiet hours held back become due
+SHORTEST_VALIDITY = timedelta(seconds=10)
 LONGEST_VALIDITY = timedelta(seconds=36_000)  # what the provider's queue keeps
 WHATSAPP_WINDOW = timedelta(hours=24)
 # A person who stopped is still told that it was heard, how to come back, and that they are back.
@@ -175,7 +176,9 @@ def _require_waking_hours(
         found = moment.waking[key] = _find_waking_hours(order, facts, names, moment.now)
     allowed_at, validity, zones = found
     if allowed_at > moment.now:
-        raise _Objection("deferred", "quiet_hours", allowed_at + SPREAD * _draw_place(due.message_id))
+        # In a short window the spread must leave time to be handed over, or some would never be.
+        spread = min(SPREAD, validity / 2)
+        raise _Objection("deferred", "quiet_hours", allowed_at + spread * _draw_place(due.message_id))
     return validity, zones
 
 
@@ -190,12 +193,21 @@ def _find_waking_hours(
     zones = _find_zones(names)
     if not zones:
         raise _Objection("denied", "time_zone_unknown")
+    allowed_at, quiet_at = _find_window(now, zones, hours)
+    if quiet_at - allowed_at < SHORTEST_VALIDITY:
+        # The provider would hardly get it out in time, and what expires there is lost (30036).
+        allowed_at, quiet_at = _find_window(quiet_at, zones, hours)
+    return allowed_at, min(LONGEST_VALIDITY, quiet_at - allowed_at), names
+
+
+def _find_window(
+    now: datetime, zones: Sequence[ZoneInfo], hours: Sequence[QuietHours]
+) -> tuple[datetime, datetime]:
+    """Return the next moment that is allowed and the end of the time that begins with it."""
     allowed_at = find_allowed_at(now, zones, hours)
     if allowed_at is None:
         raise _Objection("denied", "always_quiet")
-    quiet_at = find_quiet_at(now, zones, hours)
-    validity = LONGEST_VALIDITY if quiet_at is None else min(LONGEST_VALIDITY, quiet_at - now)
-    return allowed_at, validity, names
+    return allowed_at, find_quiet_at(allowed_at, zones, hours) or allowed_at + LONGEST_VALIDITY
 
 
 def _find_zones(names: list[str]) -> list[ZoneInfo]:

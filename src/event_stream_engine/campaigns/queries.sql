@@ -705,3 +705,32 @@ SELECT word FROM prohibited_words ORDER BY word;
 WITH gone AS (DELETE FROM prohibited_words WHERE word <> ALL (%(words)s::text[]))
 INSERT INTO prohibited_words (word, created_at) SELECT word, %(now)s FROM unnest(%(words)s::text[]) AS word
 ON CONFLICT DO NOTHING;
+
+-- name: list_quiet_rules :many
+-- for: the page and the API
+-- out: rows of quiet_hours_rules
+-- note: the sender finds a person's own rule in its facts, by the longest prefix
+SELECT prefix, starts, ends, reason FROM quiet_hours_rules ORDER BY prefix;
+
+-- name: lock_quiet_rule :maybe
+-- for: what a rule was before it changes
+-- in: prefix
+-- out: a row of quiet_hours_rules
+-- index: quiet_hours_rules primary key
+-- note: so that what the audit log calls "before" is what was there
+SELECT prefix, starts, ends, reason FROM quiet_hours_rules WHERE prefix = %(prefix)s FOR UPDATE;
+
+-- name: put_quiet_rule :exec
+-- for: a new or changed rule
+-- in: prefix, starts, ends, reason
+-- index: quiet_hours_rules primary key
+-- note: messages that wait are judged by it
+INSERT INTO quiet_hours_rules (prefix, starts, ends, reason) VALUES (%(prefix)s, %(starts)s, %(ends)s, %(reason)s)
+ON CONFLICT (prefix) DO UPDATE SET starts = excluded.starts, ends = excluded.ends, reason = excluded.reason;
+
+-- name: delete_quiet_rule :exec
+-- for: a rule that goes
+-- in: prefix
+-- index: quiet_hours_rules primary key
+-- note: see put_quiet_rule
+DELETE FROM quiet_hours_rules WHERE prefix = %(prefix)s;

@@ -57,11 +57,12 @@ WHERE told.at IS NOT NULL AND told.code IS NOT NULL;
 -- for: receipts of our messages that carry only the SID, in a batch in which others carry the id
 -- in: rows of receipts
 -- index: messages (provider_sid)
--- note: so that all receipts of a message are merged in one group
-UPDATE receipts r SET message_id = coalesce(
-    (SELECT m.id FROM messages m WHERE m.provider_sid = r.message_sid AND m.queued_at IS NOT NULL),
-    (SELECT s.message_id FROM receipts s WHERE s.message_sid = r.message_sid AND s.message_id IS NOT NULL LIMIT 1))
-WHERE r.message_id IS NULL;
+-- note: so that all receipts of a message are merged in one group; grouped first, because looking through the batch once
+--       for each of its receipts took 2.7 s for 10,000 of them
+UPDATE receipts r SET message_id = named.message_id
+FROM (SELECT s.message_sid, coalesce((SELECT m.id FROM messages m WHERE m.provider_sid = s.message_sid AND m.queued_at IS NOT NULL), s.told_id) AS message_id
+      FROM (SELECT message_sid, min(message_id::text)::uuid AS told_id FROM receipts GROUP BY message_sid HAVING bool_or(message_id IS NULL)) AS s) AS named
+WHERE named.message_sid = r.message_sid AND r.message_id IS NULL AND named.message_id IS NOT NULL;
 
 -- name: merge_receipts :exec
 -- for: the state machine: receipts and outcomes of the batch into their messages, unknown SIDs adopted as external ones

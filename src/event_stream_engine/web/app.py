@@ -30,6 +30,7 @@ from event_stream_engine.web.api import (
     imports,
     monitoring,
     replies,
+    rules,
     segments,
     templates,
     users,
@@ -96,7 +97,7 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    for api in (analytics, monitoring, users, segments, imports, templates, campaigns, replies):
+    for api in (analytics, monitoring, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:

@@ -1,4 +1,5 @@
-"""The eraser: takes the numbers of erased people out of the log, day by day, in short transactions."""
+"""The eraser: takes the numbers of erased people out of the log, day by day, in short transactions, and clears uploads
+that broke off."""
 
 import asyncio
 import logging
@@ -7,6 +8,7 @@ from datetime import datetime, timedelta
 import psycopg
 
 from event_stream_engine.audience.erasure import Erasure, list_erasures
+from event_stream_engine.audience.importing import give_up_uploads
 from event_stream_engine.campaigns import erasure
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
@@ -31,6 +33,7 @@ async def run_eraser(settings: Settings, url: str, clock: Clock, stopping: async
                     now = clock.now()
                     if now >= late_at:
                         await look_for_late(conn, settings.secret_key, now)
+                        await give_up_uploads(conn, now)
                         late_at = now + LATE_EVERY
                     for one in await list_erasures(conn):
                         await finish(conn, settings.secret_key, one, clock)

@@ -1,4 +1,4 @@
-"""Templates and the words none of them may send."""
+"""Templates: what campaigns say."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 
 from event_stream_engine.access.roles import Role
-from event_stream_engine.campaigns import prohibited, templates
+from event_stream_engine.campaigns import templates
 from event_stream_engine.campaigns.rendering import list_placeholders
 from event_stream_engine.campaigns.templates import Preview, Template, TemplateDraft
 from event_stream_engine.infra.database import transaction
@@ -45,12 +45,6 @@ class PreviewBody(BaseModel):
     template: TemplateBody
     phone_e164: str | None = None
     user: str | None = Field(None, description="the id of a person; their number is shown masked")
-
-
-class WordsBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    words: list[str]
 
 
 @router.get("/templates")
@@ -119,22 +113,6 @@ async def archive_template(request: Request, template_id: UUID) -> dict[str, Any
             conn, actor_of(request), resources.clock.now(), template_id
         )
     return describe_template(archived)
-
-
-@router.get("/prohibited-words")
-async def list_words(request: Request) -> dict[str, Any]:
-    """Words that no campaign may send."""
-    async with resources_of(request).pool.connection() as conn:
-        return {"words": await prohibited.list_words(conn)}
-
-
-@router.put("/prohibited-words", dependencies=_MAY_WRITE)
-async def replace_words(request: Request, body: WordsBody) -> dict[str, Any]:
-    """Put a list of words in place of the present one."""
-    resources = resources_of(request)
-    async with resources.pool.connection() as conn, transaction(conn):
-        words = await prohibited.replace_words(conn, actor_of(request), resources.clock.now(), body.words)
-    return {"words": words}
 
 
 def describe_template(template: Template) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from event_stream_engine.web.pages import (
     imports,
     monitoring,
     replies,
+    rules,
     segments,
     templates,
 )
@@ -19,6 +20,7 @@ PAGES = tuple(
         campaign_messages,
         templates,
         replies,
+        rules,
         audience,
         segments,
         imports,
