@@ -94,7 +94,7 @@ async def make_demo_campaigns(conn: Connection, actor: Actor, sender: str, now: 
 
         await make("Autumn evening", "Gold and platinum", "Invitation", 5)
         preview = await make("Collection preview", "Regular customers", "Neue Kollektion", 20)
-        await schedule_campaign(conn, actor, preview, now + timedelta(days=1), now)
+        await schedule_campaign(conn, actor, preview, now + timedelta(days=1), now=now)
         sale = await make("Season sale", "Everybody who opted in", "Season sale", 4)
         await start_campaign(conn, actor, sale, now)
         welcome = await make(
