@@ -117,9 +117,8 @@ async def test_empty_rooms_teach_the_next_step(engine: Engine) -> None:
 
 async def test_numbers_are_masked_and_hostile_words_stay_words(engine: Engine) -> None:
     person, campaign = await make_person(engine), await make_campaign(engine)
-    segment, template = (
-        (await engine.rows(query))[0][0] for query in ("SELECT id FROM segments", "SELECT id FROM templates")
-    )
+    [(segment,)] = await engine.rows("SELECT id FROM segments")
+    [(template,)] = await engine.rows("SELECT id FROM templates")
     for address in (
         "/audience",
         "/audience?search=first_name",

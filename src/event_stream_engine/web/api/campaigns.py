@@ -18,6 +18,7 @@ from event_stream_engine.campaigns.campaigns import Campaign, Draft
 from event_stream_engine.campaigns.progress import Progress, load_progress
 from event_stream_engine.infra.database import Connection, snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
+from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.web.api.templates import describe_preview
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.cursors import read_cursor, write_cursor
@@ -147,7 +148,8 @@ async def preview_campaign(request: Request, campaign_id: UUID) -> dict[str, Any
         reached = await segments.preview(conn, segment.filter, resources.clock.now(), 1)
         template = await templates.load_template(conn, found.template_id)
         sample = reached.sample[0].phone_e164 if reached.sample else None
-        message = await templates.preview(conn, template.draft, sample)
+        # Masked, else {phone} would tell what lists hide.
+        message = await templates.preview(conn, template.draft, sample, sample and mask_phone(sample))
     return {"people": reached.people, "message": describe_preview(message)}
 
 
