@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from event_stream_engine.analytics.campaign_progress import find_progress
 from event_stream_engine.campaigns import campaigns, recipients
-from event_stream_engine.campaigns.progress import load_progress
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, Invalid
@@ -123,10 +123,10 @@ async def test_cancelled_campaign_skips_what_waits(database_url: str, clock: Set
         while await run_once(conn, clock):
             pass
         await project_all(database_url)
-        progress = await load_progress(conn, await campaigns.load_campaign(conn, campaign_id), clock.now())
+        progress = await find_progress(conn, await campaigns.load_campaign(conn, campaign_id), clock.now())
         assert progress.by_status == {"SKIPPED": 12}
-        assert progress.skipped == {"campaign_cancelled": 12}
-        assert progress.waiting == 0
+        assert progress.denied == {"campaign_cancelled": 12}
+        assert progress.pending == 0
 
 
 async def test_scheduled_campaign_starts_when_it_is_due_and_completes_without_recipients(

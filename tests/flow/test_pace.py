@@ -49,7 +49,8 @@ async def test_two_workers_use_the_limit_and_no_second_goes_above_it(
                 (str(campaign_id),),
             )
             seconds = [int(messages) for _, messages in await rows.fetchall()]
-            whole = seconds[6:-1]  # in the first ones the workers were still starting, the last one was cut off
+            # In the first ones the workers were still starting, the last one was cut off.
+            whole = seconds[6:-1]
             arrived = Counter(one["date_created"] for one in given if one["body"] == f"Limit {limit}")
             print(
                 f"limit {limit}: {len(whole)} seconds, {min(whole)} to {max(seconds)},"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from event_stream_engine.analytics.delivery import DELIVERED_STATUSES, FAILED_STATUSES
+from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import percent
@@ -26,25 +27,17 @@ class Ran:
     recipients: int
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Messages not yet handed over for one reason, '' when it is only not their turn yet."""
-
-    reason: str
-    is_due: bool
-    messages: int
-    next_at: datetime
-
-
 @dataclass(slots=True)
 class Progress:
-    """A campaign's messages. `sent`: the provider took them; `settled`: sent, refused or denied."""
+    """A campaign's messages. `sent`: the provider took them; `settled`: sent, refused or denied; `deferred`: put off
+    until later, by reason."""
 
     recipients: int = 0
     sent: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
     denied: dict[str, int] = field(default_factory=dict)
-    waiting: list[Waiting] = field(default_factory=list)
+    deferred: dict[str, int] = field(default_factory=dict)
+    next_deferred_at: datetime | None = None
     per_second: float | None = None
 
     def _sum(self, statuses: Sequence[str]) -> int:
@@ -96,17 +89,13 @@ class Progress:
         return percent(self.settled, self.recipients)
 
     @property
-    def deferred(self) -> dict[str, int]:
-        """Return by reason how many are put off until later."""
-        found: dict[str, int] = {}
-        for row in self.waiting:
-            if row.reason and not row.is_due:
-                found[row.reason] = found.get(row.reason, 0) + row.messages
-        return found
+    def turn(self) -> int:
+        """Return how many could be handed over now: they only wait their turn."""
+        return max(0, self.pending - sum(self.deferred.values()))
 
-    @property
-    def next_deferred_at(self) -> datetime | None:
-        return min((row.next_at for row in self.waiting if row.reason and not row.is_due), default=None)
+    def estimate_end(self, now: datetime) -> datetime | None:
+        """Return when those that wait their turn will have been handed over at the present speed; None: not known."""
+        return now + timedelta(seconds=self.turn / self.per_second) if self.turn and self.per_second else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +158,24 @@ class _Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Deferred:
     campaign_id: UUID
     reason: str
-    is_due: bool
     messages: int
     next_at: datetime
+
+
+def read_run(campaign: Campaign) -> Ran | None:
+    """Return a campaign's time, None when it has not begun."""
+    if campaign.started_at is None:
+        return None
+    return Ran(campaign.id, campaign.started_at, campaign.finished_at, campaign.recipients)
+
+
+async def find_progress(conn: Connection, campaign: Campaign, now: datetime) -> Progress:
+    """Count the messages of one campaign, none when it has not begun."""
+    ran = read_run(campaign)
+    return Progress() if ran is None else (await load_progress(conn, [ran], now))[campaign.id]
 
 
 async def load_progress(conn: Connection, campaigns: Sequence[Ran], now: datetime) -> Mapping[UUID, Progress]:
@@ -197,9 +198,11 @@ async def load_progress(conn: Connection, campaigns: Sequence[Ran], now: datetim
         found[sent.campaign_id].sent = sent.sent
     open_ids = [one.campaign_id for one in campaigns if one.finished_at is None]
     if open_ids:
-        waiting = {"campaign_ids": open_ids, "now": now}
-        for row in await SQL.list_campaign_waiting.many(conn, _Waiting, waiting):
-            found[row.campaign_id].waiting.append(Waiting(row.reason, row.is_due, row.messages, row.next_at))
+        asked = {"campaign_ids": open_ids, "now": now}
+        for row in await SQL.list_campaign_deferred.many(conn, _Deferred, asked):
+            progress = found[row.campaign_id]
+            progress.deferred[row.reason] = row.messages
+            progress.next_deferred_at = min(progress.next_deferred_at or row.next_at, row.next_at)
         await _add_pace(conn, campaigns, found, now)
     return found
 
@@ -237,7 +240,7 @@ async def list_messages(
     status: str | None = None,
     reason: str | None = None,
 ) -> list[CampaignMessage]:
-    """Return a campaign's messages in the order of their ids, from behind one on."""
+    """Return a campaign's messages in the order of their ids, from behind one on; inside a transaction."""
     first = int(started_at.timestamp() * 1000) << 80
     parameters = {
         "campaign_id": campaign_id,
@@ -248,6 +251,7 @@ async def list_messages(
         "reason": reason,
         "most": most,
     }
+    await SQL.plan_for_values.execute(conn)
     return await SQL.list_campaign_messages.many(conn, CampaignMessage, parameters)
 
 

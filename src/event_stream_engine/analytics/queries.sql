@@ -265,16 +265,16 @@ LEFT JOIN message_rollups r
     ON r.grain = 'quarter' AND r.bucket >= bucket_of('quarter', c.since) AND r.bucket < c.until AND r.campaign_id = c.campaign_id
 GROUP BY c.campaign_id;
 
--- name: list_campaign_waiting :many
--- for: what of campaigns still waits to be handed over, and why
+-- name: list_campaign_deferred :many
+-- for: what of campaigns is put off until later, and why
 -- in: campaign_ids, now
--- out: campaign_id, reason ('': none), is_due, messages, next_at: when the first of them is due
--- index: outbox (campaign_id, due_at, message_id)
--- note: counts the rows left, which is what there is of a queue; it shrinks as the campaign goes on
-SELECT campaign_id, coalesce(defer_reason, '') AS reason, due_at <= %(now)s AS is_due, count(*) AS messages, min(due_at) AS next_at
+-- out: campaign_id, reason, messages, next_at: when the first of them is due
+-- index: outbox (campaign_id, defer_reason, due_at) of those deferred
+-- note: what only waits its turn is not counted but reckoned: a look at a page must not read a queue of a million
+SELECT campaign_id, defer_reason AS reason, count(*) AS messages, min(due_at) AS next_at
 FROM outbox
-WHERE campaign_id = ANY (%(campaign_ids)s)
-GROUP BY 1, 2, 3;
+WHERE campaign_id = ANY (%(campaign_ids)s) AND defer_reason IS NOT NULL AND due_at > %(now)s
+GROUP BY campaign_id, defer_reason;
 
 -- name: list_campaign_pace :many
 -- for: messages handed over in each second
@@ -286,12 +286,19 @@ SELECT campaign_id, second, taken FROM pace
 WHERE campaign_id = ANY (%(campaign_ids)s) AND second >= %(since)s
 ORDER BY campaign_id, second;
 
+-- name: plan_for_values :exec
+-- for: queries whose best plan depends on what is asked for, until the end of the transaction
+-- note: a statement that is prepared gets a plan for any values after a while
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
+
 -- name: list_campaign_messages :many
 -- for: a campaign's messages, by pages
 -- in: campaign_id; first, last: the range of its message ids; after (id); status, reason (NULL: any); most
 -- out: the message with its queue entry
--- index: messages primary key, outbox primary key
--- note: all ids of a campaign share their first 48 bits, so its messages are a range of the primary key
+-- index: messages primary key; of failed, skipped and unsure ones the partial indexes; outbox primary key
+-- note: all ids of a campaign share their first 48 bits, so its messages are a range of the primary key. The rare kinds
+--       have small indexes of their own, on columns that are set once: one on the status, which changes three times,
+--       would cost every message its cheap updates. After plan_for_values
 SELECT m.id, m.recipient_phone, m.country, m.status, m.skip_reason, m.failure_code, m.answered_at, m.delivered_at, m.read_at, m.last_seen_at,
        m.skipped_at, m.delivery_us / 1e6::double precision AS delivery_seconds, o.defer_reason, o.due_at, o.attempts::integer
 FROM messages m
@@ -299,6 +306,9 @@ LEFT JOIN outbox o ON o.message_id = m.id
 WHERE m.id BETWEEN %(first)s AND %(last)s AND m.campaign_id = %(campaign_id)s
   AND (%(after)s::uuid IS NULL OR m.id > %(after)s)
   AND (%(status)s::text IS NULL OR m.status = %(status)s)
+  AND (%(status)s::text IS NULL OR %(status)s NOT IN ('FAILED', 'UNDELIVERED') OR m.failed_at IS NOT NULL)
+  AND (%(status)s::text IS DISTINCT FROM 'SKIPPED' OR m.skipped_at IS NOT NULL)
+  AND (%(status)s::text IS DISTINCT FROM 'UNKNOWN' OR m.unsure_at IS NOT NULL)
   AND (%(reason)s::text IS NULL OR coalesce(m.skip_reason, o.defer_reason) = %(reason)s)
 ORDER BY m.id
 LIMIT %(most)s;

@@ -294,22 +294,6 @@ SELECT (SELECT s.filter FROM segments s WHERE s.id = %(segment_id)s AND s.archiv
                                   'content_sid', t.content_sid, 'content_variables', t.content_variables)
         FROM templates t WHERE t.id = %(template_id)s AND t.archived_at IS NULL) AS template;
 
--- name: load_progress :one
--- for: how far a campaign is
--- in: id, now, since (a minute before)
--- out: by_status, skipped (JSON objects of counts), waiting, deferred, unsure (messages), handed (in the last minute)
--- index: campaign_rollups primary key, outbox (campaign_id, due_at), pace primary key
--- note: what waits is counted in the outbox: a scan of what is left of the campaign
-SELECT coalesce((SELECT jsonb_object_agg(status, messages) FROM (
-           SELECT status, sum(messages) AS messages FROM campaign_rollups WHERE campaign_id = %(id)s GROUP BY status HAVING sum(messages) <> 0) AS r), '{}') AS by_status,
-       coalesce((SELECT jsonb_object_agg(reason, messages) FROM campaign_rollups
-           WHERE campaign_id = %(id)s AND status = 'SKIPPED' AND messages <> 0), '{}') AS skipped,
-       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s) AS waiting,
-       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s AND due_at > %(now)s AND defer_reason = 'quiet_hours'
-            AND claimed_by IS NULL AND unsure_since IS NULL) AS deferred,
-       (SELECT count(*) FROM outbox WHERE campaign_id = %(id)s AND unsure_since IS NOT NULL) AS unsure,
-       coalesce((SELECT sum(taken) FROM pace WHERE campaign_id = %(id)s AND second >= %(since)s), 0)::bigint AS handed;
-
 ------------------------------------------------------------------------------------------------------------------
 -- recipients
 ------------------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
+from event_stream_engine.analytics.campaign_progress import find_progress
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.campaigns.campaigns import Campaign, Draft
-from event_stream_engine.campaigns.progress import load_progress
 from event_stream_engine.cli.session import command, open_database, open_settings, out
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
@@ -98,15 +98,15 @@ async def show_status(
             await _print_list(conn)
             return
         found = await campaigns.find_campaign(conn, which)
-        progress = await load_progress(conn, found, now)
+        progress = await find_progress(conn, found, now)
     out.print(f"{found.name}: {found.state}", highlight=False, markup=False)
-    for status, messages in sorted(progress.by_status.items()):
+    for status, messages in sorted({**progress.by_status, "PENDING": progress.pending}.items()):
         out.print(f"  {status.lower():<12} {messages:>10,}", highlight=False)
-    for reason, messages in sorted(progress.skipped.items()):
+    for reason, messages in sorted(progress.denied.items()):
         out.print(f"  skipped: {reason:<20} {messages:>10,}", highlight=False)
     out.print(
-        f"  {progress.recipients:,} recipients{'' if progress.is_filled else ' so far'}, {progress.deferred:,} deferred,"
-        f" {progress.rate_per_second:,.1f} messages/s in the last minute",
+        f"  {progress.recipients:,} recipients{'' if found.filled_at else ' so far'},"
+        f" {sum(progress.deferred.values()):,} deferred, {progress.per_second or 0:,.1f} messages/s",
         highlight=False,
     )
 

@@ -1,7 +1,6 @@
 """Campaigns: made, changed, started, held up, ended; and how far they are."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import datetime, time
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -11,11 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.requests import Request
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.analytics.campaign_progress import Progress, find_progress
 from event_stream_engine.audience import segments
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns import campaigns, templates
 from event_stream_engine.campaigns.campaigns import Campaign, Draft
-from event_stream_engine.campaigns.progress import Progress, load_progress
 from event_stream_engine.infra.database import Connection, snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.phone import mask_phone
@@ -88,8 +87,9 @@ async def show_campaign(request: Request, campaign_id: UUID) -> dict[str, Any]:
     resources = resources_of(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await campaigns.load_campaign(conn, campaign_id)
-        progress = await load_progress(conn, found, resources.clock.now())
-    return describe_campaign(found) | {"progress": describe_progress(progress)}
+        now = resources.clock.now()
+        progress = await find_progress(conn, found, now)
+    return describe_campaign(found) | {"progress": describe_progress(found, progress, now)}
 
 
 @router.put("/{campaign_id}", dependencies=_MAY_WRITE)
@@ -188,5 +188,21 @@ def describe_campaign(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def describe_progress(progress: Progress) -> dict[str, Any]:
-    return asdict(progress) | {"eta": None if progress.eta is None else format_instant(progress.eta)}
+def describe_progress(campaign: Campaign, progress: Progress, now: datetime) -> dict[str, Any]:
+    pending = {"PENDING": progress.pending} if progress.pending else {}
+    eta = progress.estimate_end(now) if campaign.state == "running" else None
+    return {
+        "recipients": progress.recipients,
+        "is_filled": campaign.filled_at is not None,
+        "by_status": progress.by_status | pending,
+        "skipped": progress.denied,
+        "waiting": progress.pending,
+        "deferred": progress.deferred,
+        "unsure": progress.unsure,
+        "sent": progress.sent,
+        "delivered": progress.delivered,
+        "failed": progress.failed,
+        "delivery_rate_percent": progress.delivery_rate_percent,
+        "messages_per_second": progress.per_second,
+        "eta": None if eta is None else format_instant(eta),
+    }

@@ -13,6 +13,7 @@ from event_stream_engine.analytics import campaign_progress
 from event_stream_engine.analytics.campaign_progress import CampaignMessage
 from event_stream_engine.audit.trails import TrailEntry, list_of_subject
 from event_stream_engine.campaigns import campaigns
+from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import parse_instant
 from event_stream_engine.kernel.errors import NotFound
 from event_stream_engine.messaging.error_codes import describe_error_code
@@ -36,12 +37,12 @@ class MessageRow:
 @router.get("/{campaign_id:uuid}/messages/{message_id:uuid}")
 async def show_decision(request: Request, campaign_id: UUID, message_id: UUID) -> Response:
     resources = resources_of(request)
-    async with resources.pool.connection() as conn:
+    async with resources.pool.connection() as conn, snapshot(conn):
         campaign = await campaigns.load_campaign(conn, campaign_id)
         found = []
         if campaign.started_at is not None:
             found = await campaign_progress.list_messages(
-                conn, campaign_id, campaign.started_at, most=1, after=UUID(int=message_id.int - 1)
+                conn, campaign_id, campaign.started_at, most=1, after=UUID(int=max(0, message_id.int - 1))
             )
         if not found or found[0].id != message_id:
             raise NotFound("There is no such message in this campaign.")

@@ -186,7 +186,7 @@ async def show_campaign(
         campaign = await campaigns.load_campaign(conn, campaign_id)
         names = (await campaign_progress.list_names(conn, [campaign_id]))[campaign_id]
         trail = await list_of_subject(conn, f"campaign:{campaign_id}", TIMELINE_LENGTH)
-        ran = _read_run(campaign)
+        ran = campaign_progress.read_run(campaign)
         progress = (await _load_progress(conn, [campaign], now)).get(campaign_id)
         content: Mapping[str, Any] | None = campaign.template
         reach: int | None = 0
@@ -245,14 +245,8 @@ def list_parts(progress: Progress | None) -> list[tuple[str, float]]:
     return [(name, count * 100 / progress.recipients) for name, count in counts if count]
 
 
-def _read_run(campaign: Campaign) -> Ran | None:
-    if campaign.started_at is None:
-        return None
-    return Ran(campaign.id, campaign.started_at, campaign.finished_at, campaign.recipients)
-
-
 async def _load_progress(conn: Connection, shown: list[Campaign], now: datetime) -> dict[UUID, Progress]:
-    started = [ran for one in shown if (ran := _read_run(one)) is not None]
+    started = [ran for one in shown if (ran := campaign_progress.read_run(one)) is not None]
     return dict(await campaign_progress.load_progress(conn, started, now))
 
 
@@ -290,12 +284,11 @@ def _describe_outlook(campaign: Campaign, progress: Progress | None, zone: ZoneI
 
 def _describe_rest(progress: Progress, zone: ZoneInfo) -> str:
     deferred = sum(progress.deferred.values())
-    turn = max(0, progress.pending - deferred)
-    if turn and progress.per_second:
-        return f"about {format_duration(turn / progress.per_second)} left"
+    if progress.turn and progress.per_second:
+        return f"about {format_duration(progress.turn / progress.per_second)} left"
     if deferred and progress.next_deferred_at is not None:
         return f"{format_number(deferred)} deferred, the first until {format_date(progress.next_deferred_at, zone)}"
-    return "handing over" if turn else "all handed over"
+    return "handing over" if progress.turn else "all handed over"
 
 
 async def _draw_pace(conn: Connection, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:

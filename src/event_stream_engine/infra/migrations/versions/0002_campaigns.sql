@@ -219,6 +219,11 @@ ALTER TABLE messages
 CREATE INDEX messages_cohort ON messages (cohort_at);
 CREATE INDEX messages_recipient ON messages (recipient_phone, cohort_at);
 CREATE INDEX messages_replies ON messages (in_reply_to) WHERE in_reply_to IS NOT NULL;
+-- The rare kinds of a campaign's messages, found without reading all of it. On columns that are set once: an index on the
+-- status would cost every update of a message its being HOT.
+CREATE INDEX messages_failed ON messages (id) WHERE failed_at IS NOT NULL AND campaign_id IS NOT NULL;
+CREATE INDEX messages_skipped ON messages (id) WHERE skipped_at IS NOT NULL AND campaign_id IS NOT NULL;
+CREATE INDEX messages_unsure ON messages (id) WHERE unsure_at IS NOT NULL AND campaign_id IS NOT NULL;
 CREATE VIEW delivery_receipts AS
     SELECT provider_sid AS message_sid,
            CASE status WHEN 'READ' THEN 'delivered' ELSE lower(status) END AS message_status,
@@ -290,6 +295,7 @@ CREATE TABLE outbox (
     decision        jsonb
 ) WITH (fillfactor = 70);
 CREATE INDEX outbox_due ON outbox (campaign_id, due_at, message_id) WHERE claimed_by IS NULL AND unsure_since IS NULL;
+CREATE INDEX outbox_deferred ON outbox (campaign_id, defer_reason, due_at) WHERE defer_reason IS NOT NULL;
 CREATE INDEX outbox_claimed ON outbox (lease_until) WHERE claimed_by IS NOT NULL;
 CREATE INDEX outbox_unsure ON outbox (unsure_since) WHERE unsure_since IS NOT NULL;
 ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
