@@ -1,5 +1,5 @@
 """Every figure: roll-ups and the questions asked of them.
 
-Owns tables `message_rollups`, `delivery_time_rollups`, `inbound_rollups`, `consent_rollups`, `user_rollups`,
-`campaign_rollups`. May import campaigns and what is below it; never ingest.
+Owns tables `message_rollups`, `failure_rollups`, `duration_rollups`, `inbound_rollups`, `consent_rollups`, `user_rollups`,
+`campaign_rollups`, `rollup_settings`, `local_days`. May import campaigns and what is below it; never ingest.
 """

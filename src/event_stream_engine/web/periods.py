@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
-from event_stream_engine.analytics.scope import Scope
+from event_stream_engine.analytics.scope import Scope, find_campaign_ids
+from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.formats import format_window
@@ -23,7 +24,7 @@ PERIODS = {
 }
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
-_FILTERS = ("campaign_id", "channel", "country")
+_FILTERS = ("campaign_id", "template_id", "channel", "country", "sender")
 _MOST_POINTS = 60
 _STEPS = (
     (timedelta(minutes=5), "5 minutes"),
@@ -49,13 +50,15 @@ _WINDOW_MEANING = (
     ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
     ("until", "End of the window, not part of it; now when left out."),
 )
-# For `openapi_extra` of the routes that call `read_period` or `read_scope`, because FastAPI cannot see into these.
+# For `openapi_extra` of the routes that call `read_period` or `load_scope`, because FastAPI cannot see into these.
 PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
     ("campaign_id", "Only the messages of this campaign."),
+    ("template_id", "Only the messages of campaigns with this template."),
     ("channel", "Only this channel, like sms or whatsapp."),
     ("country", "Only recipients of this country, two capital letters like US."),
+    ("sender", "Only messages from this number, or messaging service's SID."),
 )
 
 
@@ -79,19 +82,32 @@ def read_period(request: Request) -> Period:
     return _read_period(request)
 
 
-def read_scope(request: Request) -> Scope:
-    """Read the period and the filters `campaign_id`, `channel` and `country`. Errors: Invalid naming the parameter."""
+async def load_scope(conn: Connection, request: Request) -> Scope:
+    """Read the period and the filters of a figure of messages, which all hold at once.
+
+    Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
+    """
     _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    campaign_id, channel, country = (request.query_params.get(name) for name in _FILTERS)
-    try:
-        campaign = None if campaign_id is None else UUID(campaign_id)
-    except ValueError:
-        raise Invalid(f"{campaign_id!r} is no campaign id.", "campaign_id") from None
+    channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
-    return Scope(_read_period(request).window, campaign, channel, country)
+    if sender is not None:
+        sender = re.sub(r"^ (?=\d)", "+", sender)  # a plus sign that was not escaped arrives as a space
+        if not re.fullmatch(r"\+?[A-Za-z0-9]{1,40}", sender):
+            raise Invalid(f"{sender!r} is no sender; use a number like +14155238886.", "sender")
+    window = _read_period(request).window
+    ids = (_read_id(request, "campaign_id"), _read_id(request, "template_id"))
+    return Scope(window, await find_campaign_ids(conn, *ids), channel, country, sender)
+
+
+def _read_id(request: Request, name: str) -> UUID | None:
+    text = request.query_params.get(name)
+    try:
+        return None if text is None else UUID(text)
+    except ValueError:
+        raise Invalid(f"{text!r} is no id.", name) from None
 
 
 def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
