@@ -227,8 +227,8 @@ WHERE (r.grain, r.slice, r.measure, r.bucket, r.campaign_id, r.channel, r.countr
     = (stale.grain, 15, stale.measure, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.sender);
 
 -- name: correct_wider_extremes :exec
--- for: fastest and slowest of days and months from which a time was taken back
--- in: rows of duration_cells; grain, finer: what it is made of (day of quarter, then month of day)
+-- for: fastest and slowest of sums from which a time was taken back
+-- in: rows of duration_cells; grain, finer: what it is made of (a quarter's slices and days of quarters, months of days)
 -- index: duration_rollups primary key
 -- note: from the finer rows, which are right by then; a day's slices from quarter-hours of all dimensions
 UPDATE duration_rollups r

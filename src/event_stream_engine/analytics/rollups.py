@@ -44,8 +44,8 @@ async def add_message_changes(conn: Connection) -> None:
         await SQL.add_duration_cells.execute(conn, {"grains": list(GRAINS)})
         if await SQL.has_less.value(conn):
             await SQL.correct_extremes.execute(conn)
-            await SQL.correct_wider_extremes.execute(conn, {"grain": "day", "finer": "quarter"})
-            await SQL.correct_wider_extremes.execute(conn, {"grain": "month", "finer": "day"})
+            for grain, finer in (("quarter", "quarter"), ("day", "quarter"), ("month", "day")):
+                await SQL.correct_wider_extremes.execute(conn, {"grain": grain, "finer": finer})
 
 
 async def recount_days(conn: Connection) -> None:
