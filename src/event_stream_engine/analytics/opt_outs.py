@@ -66,10 +66,7 @@ async def load_opt_outs(conn: Connection, window: Window) -> OptOuts:
         all_messages=_add_up(campaigns),
         campaigns=_sort(campaigns),
         templates=_sort(
-            [
-                OptOutRow(key, rows[0].template, None, _add_up(rows))
-                for key, rows in by_template.items()
-            ]
+            [OptOutRow(key, rows[0].template, None, _add_up(rows)) for key, rows in by_template.items()]
         ),
     )
 

@@ -2,6 +2,8 @@
 
 from event_stream_engine.web.pages import (
     audience,
+    campaign,
+    campaign_forms,
     campaign_messages,
     campaigns,
     imports,
@@ -17,6 +19,8 @@ PAGES = tuple(
     for page in (
         monitoring,
         campaigns,
+        campaign_forms,
+        campaign,
         campaign_messages,
         templates,
         replies,
