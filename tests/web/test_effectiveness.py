@@ -1,16 +1,22 @@
 """What works: the document's two analytic queries as printed, and the endpoints that give their figures from roll-ups."""
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from event_stream_engine.analytics import funnel
 from event_stream_engine.infra.database import connect
+from event_stream_engine.kernel.clock import SystemClock
 from tests.engine import Engine
 from tests.sending import add_campaign
+from tests.sent_campaigns import answer_campaign, send_campaign
 from tests.web.test_api import happen, inbound
-from tests.web.test_campaign_figures import API, CLOCK, DATA, answer_campaign, send_campaign
+
+API = "/api/v1/analytics"
+CLOCK = SystemClock()
+DATA = Path(__file__).parents[1] / "data"
 
 
 def read_sql(name: str) -> str:
