@@ -31,9 +31,10 @@ async def set_zone(conn: Connection, name: str) -> bool:
 async def settle_until(conn: Connection, now: datetime) -> None:
     """Settle all days that are over; without messages that is one step."""
     await rollups.prepare_connection(conn)
-    async with transaction(conn):
-        while await rollups.settle_day(conn, now + rollups.SETTLED_AFTER):
-            pass
+    is_settled = True
+    while is_settled:
+        async with transaction(conn):
+            is_settled = await rollups.settle_day(conn, now + rollups.SETTLED_AFTER)
 
 
 async def list_pieces(

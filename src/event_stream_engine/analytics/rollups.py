@@ -61,7 +61,7 @@ async def add_message_changes(conn: Connection) -> None:
 async def settle_day(conn: Connection, now: datetime) -> bool:
     """Count the next day that is over by days and months, too; return whether there was one.
 
-    In a transaction that holds the projector's place.
+    In a transaction of its own that holds the projector's place.
     """
     span = await SQL.find_unsettled.maybe(conn, _Span, {"horizon": now - SETTLED_AFTER})
     if span is None:
