@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
-from event_stream_engine.analytics.scope import Scope, find_campaign_ids
+from event_stream_engine.analytics.scope import MONTH, Scope, find_campaign_ids
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
@@ -33,7 +33,8 @@ _STEPS = (
     (timedelta(hours=6), "6 hours"),
     (timedelta(days=1), "day"),
     (timedelta(days=7), "week"),
-    (timedelta(days=84), "12 weeks"),
+    (MONTH, "month"),
+    (4 * MONTH, "4 months"),
 )
 
 
