@@ -52,8 +52,6 @@ class _Key:
 
 async def prepare_check(conn: Connection) -> None:
     """Make the connection's working tables; once per connection."""
-    # The working tables are sometimes empty and sometimes full: a plan kept from one is wrong for the other.
-    await conn.execute("SET plan_cache_mode = force_custom_plan")
     await SQL.create_hand_overs.execute(conn)
     await SQL.create_outcomes.execute(conn)
     await SQL.create_touched.execute(conn)
@@ -61,6 +59,7 @@ async def prepare_check(conn: Connection) -> None:
 
 async def check_next(conn: Connection, now: datetime, most: int = MOST_ROWS) -> bool:
     """Check what was committed since the last time, in the caller's transaction; True when there may be more."""
+    await SQL.plan_for_values.execute(conn)  # the working tables are sometimes empty and sometimes full
     await SQL.hold_compliance.execute(conn)
     span = await SQL.find_span.maybe(conn, _Span, {"most": most})
     if span is None:
@@ -86,6 +85,8 @@ async def recheck_window(conn: Connection, actor: Actor, window: Window, now: da
     Finds what was changed or removed after the check. Pace does not change, and quiet hours are judged once: where
     somebody was then is known best at that time. Errors: Invalid when the window holds more than MOST_RECHECKED.
     """
+    await prepare_check(conn)
+    await SQL.plan_for_values.execute(conn)
     await SQL.hold_compliance.execute(conn)
     place = {"since": window.since, "until": window.until, "most": MOST_RECHECKED + 1}
     staged = await SQL.stage_past.execute(conn, place)

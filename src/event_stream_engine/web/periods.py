@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 
 from event_stream_engine.analytics.scope import Scope
+from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.formats import format_window
@@ -49,11 +50,13 @@ _WINDOW_MEANING = (
     ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
     ("until", "End of the window, not part of it; now when left out."),
 )
-# For `openapi_extra` of the routes that call `read_period` or `read_scope`, because FastAPI cannot see into these.
+# For `openapi_extra` of the routes that call one of the readers below, because FastAPI cannot see into these.
 PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+_CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
+CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
-    ("campaign_id", "Only the messages of this campaign."),
+    _CAMPAIGN_MEANING,
     ("channel", "Only this channel, like sms or whatsapp."),
     ("country", "Only recipients of this country, two capital letters like US."),
 )
@@ -79,19 +82,40 @@ def read_period(request: Request) -> Period:
     return _read_period(request)
 
 
+def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
+    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters. Errors: as read_scope."""
+    _refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
+    return _read_period(request), _read_campaign_id(request)
+
+
 def read_scope(request: Request) -> Scope:
     """Read the period and the filters `campaign_id`, `channel` and `country`. Errors: Invalid naming the parameter."""
     _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    campaign_id, channel, country = (request.query_params.get(name) for name in _FILTERS)
-    try:
-        campaign = None if campaign_id is None else UUID(campaign_id)
-    except ValueError:
-        raise Invalid(f"{campaign_id!r} is no campaign id.", "campaign_id") from None
+    campaign_id = _read_campaign_id(request)
+    channel, country = (request.query_params.get(name) for name in ("channel", "country"))
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
-    return Scope(_read_period(request).window, campaign, channel, country)
+    return Scope(_read_period(request).window, campaign_id, channel, country)
+
+
+def frame_answer(request: Request, window: Window) -> dict[str, Any]:
+    """Return what stands above the figures of every answer: as of when, of which window, in which zone."""
+    resources = resources_of(request)
+    return {
+        "as_of": format_instant(resources.clock.now()),
+        "window": {"since": format_instant(window.since), "until": format_instant(window.until)},
+        "time_zone": resources.settings.timezone.key,
+    }
+
+
+def _read_campaign_id(request: Request) -> UUID | None:
+    given = request.query_params.get("campaign_id")
+    try:
+        return None if given is None else UUID(given)
+    except ValueError:
+        raise Invalid(f"{given!r} is no campaign id.", "campaign_id") from None
 
 
 def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:

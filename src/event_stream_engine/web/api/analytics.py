@@ -10,12 +10,11 @@ from event_stream_engine.analytics.delivery import load_delivery
 from event_stream_engine.analytics.failures import load_failures
 from event_stream_engine.analytics.inbound import load_inbound
 from event_stream_engine.infra.database import snapshot
-from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import percent
-from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.periods import (
     PERIOD_PARAMETERS,
     SCOPE_PARAMETERS,
+    frame_answer,
     read_period,
     read_scope,
 )
@@ -33,7 +32,7 @@ async def show_delivery(request: Request) -> dict[str, Any]:
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_delivery(conn, scope, now)
     times = found.times
-    return _frame(request, scope.window) | {
+    return frame_answer(request, scope.window) | {
         "execution_summary": {
             "total_recipients": found.recipients,
             "messages_attempted": found.attempted,
@@ -87,7 +86,7 @@ async def show_errors(request: Request) -> dict[str, Any]:
     scope = read_scope(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_failures(conn, scope)
-    return _frame(request, scope.window) | {
+    return frame_answer(request, scope.window) | {
         "error_analysis": {
             "error_breakdown": {
                 str(row.code) if row.code else "no_code": {
@@ -121,7 +120,7 @@ async def show_inbound(request: Request) -> dict[str, Any]:
         found = await load_inbound(conn, window, zone)
     per_sender = round(found.total / found.unique_senders, 2) if found.unique_senders else None
     hour = found.peak_hour
-    return _frame(request, window) | {
+    return frame_answer(request, window) | {
         "inbound_analytics": {
             "volume_metrics": {
                 "total_inbound_24h": found.total,
@@ -159,7 +158,7 @@ async def show_consent(request: Request) -> dict[str, Any]:
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_consent(conn, window, zone)
     users = found.by_state
-    return _frame(request, window) | {
+    return frame_answer(request, window) | {
         "consent_analytics": {
             "opt_in_users": users["OPT_IN"],
             "opt_out_users": users["OPT_OUT"],
@@ -181,15 +180,6 @@ async def show_consent(request: Request) -> dict[str, Any]:
         },
         "total_users": found.total,
         "unknown": {} if found.total else {"consent_analytics.consent_rates": "There are no users yet."},
-    }
-
-
-def _frame(request: Request, window: Window) -> dict[str, Any]:
-    resources = resources_of(request)
-    return {
-        "as_of": format_instant(resources.clock.now()),
-        "window": {"since": format_instant(window.since), "until": format_instant(window.until)},
-        "time_zone": resources.settings.timezone.key,
     }
 
 
