@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from uuid import UUID, uuid4
 
 import pytest
@@ -318,13 +319,16 @@ async def test_replies_are_kept_apart_and_only_answers_to_their_words_go_to_who_
 
 
 async def test_windows_select_by_the_second_the_call_began_in(conn: Connection) -> None:
-    campaign_id = await start(conn, 40)
+    campaign_id = await start(conn, 60)
     messages = await list_messages(conn, campaign_id)
-    at = [NOON + timedelta(minutes=number, milliseconds=999) for number in range(40)]
+    at = [NOON + timedelta(minutes=7 * number**2, milliseconds=999) for number in range(60)]  # over 17 days
     await hand_over(conn, *(decision(campaign_id, *pair) for pair in zip(messages, at, strict=True)))
-    await check(conn)
-    for since, until in ((0, 40), (3, 4), (3, 3.01), (7, 23), (14, 31), (2.5, 39.999)):
-        window = Window(NOON + timedelta(minutes=since), NOON + timedelta(minutes=until))
+    await check(conn, most=9)
+    chance = Random(7)
+    lengths = [timedelta(seconds=1), timedelta(minutes=20), timedelta(hours=30), timedelta(days=9)]
+    for length in lengths * 25:
+        since = NOON + timedelta(seconds=round(chance.uniform(-1, 18) * 86_400, chance.choice((0, 3))))
+        window = Window(since, since + length * chance.random() + SECOND)
         expected = sum(window.since <= one.replace(microsecond=0) < window.until for one in at)
         assert (await load_compliance(conn, window, None)).campaigns.handed_over == expected, window
 

@@ -1,7 +1,7 @@
 """Can we prove it: consent, quiet hours, pace and history of what was handed over, as the check found them."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,9 @@ from event_stream_engine.kernel.windows import Window
 SQL = load_queries(__package__)
 REPLIES = UUID(int=0)  # stands for the campaign of auto-replies, which have none
 KINDS = ("consent", "quiet_hours", "zone_unknown", "rate", "decision_missing", "event_missing")
+SECOND, QUARTER, DAY = timedelta(seconds=1), timedelta(minutes=15), timedelta(days=1)
 GOOD_SHARE = 0.001  # of the seconds may be over the limit
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,9 @@ async def list_violations(
 
 
 async def _count(conn: Connection, window: Window, campaign_id: UUID | None) -> HandOvers:
-    parameters = {**_whole_seconds(window), "campaign_id": campaign_id}
-    return await SQL.count_compliance.one(conn, HandOvers, parameters)
+    grains, since, until = zip(*_cut(window), strict=True)
+    parameters = {"grains": list(grains), "since": list(since), "until": list(until)}
+    return await SQL.count_compliance.one(conn, HandOvers, parameters | {"campaign_id": campaign_id})
 
 
 async def _require_campaign(conn: Connection, campaign_id: UUID | None) -> None:
@@ -117,8 +120,28 @@ async def _require_campaign(conn: Connection, campaign_id: UUID | None) -> None:
 
 def _whole_seconds(window: Window) -> dict[str, Any]:
     """Pace is kept by the second, so a second belongs to the window in which it begins."""
-    return {"since": _round_up(window.since), "until": _round_up(window.until)}
+    return {"since": _round_up(window.since, SECOND), "until": _round_up(window.until, SECOND)}
 
 
-def _round_up(at: datetime) -> datetime:
-    return (at + timedelta(microseconds=999_999)).replace(microsecond=0)
+def _cut(window: Window) -> list[tuple[str, datetime, datetime]]:
+    """Cut a window into whole days, the quarter-hours at their sides, and the seconds at the sides of these."""
+    since, until = _round_up(window.since, SECOND), _round_up(window.until, SECOND)
+    quarters = min(_round_up(since, QUARTER), until)
+    quarters_end = max(_round_down(until, QUARTER), quarters)
+    days = min(_round_up(quarters, DAY), quarters_end)
+    days_end = max(_round_down(quarters_end, DAY), days)
+    return [
+        ("second", since, quarters),
+        ("quarter", quarters, days),
+        ("day", days, days_end),
+        ("quarter", days_end, quarters_end),
+        ("second", quarters_end, until),
+    ]
+
+
+def _round_down(at: datetime, step: timedelta) -> datetime:
+    return at - (at - _BEGINNING) % step
+
+
+def _round_up(at: datetime, step: timedelta) -> datetime:
+    return _round_down(at + step - timedelta(microseconds=1), step)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
 
+from event_stream_engine.analytics.compliance import DAY, QUARTER
 from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
@@ -116,7 +117,9 @@ async def _judge(conn: Connection, now: datetime) -> None:
 async def _add_up(conn: Connection, now: datetime) -> None:
     await SQL.judge_rate.execute(conn, {"now": now})
     await SQL.count_violations.execute(conn)
-    await SQL.add_up_quarters.execute(conn)
+    for from_grain, to_grain, width in (("second", "quarter", QUARTER), ("quarter", "day", DAY)):
+        grains = {"from_grain": from_grain, "to_grain": to_grain, "width": width}
+        await SQL.add_up_seconds.execute(conn, grains)
 
 
 async def _find_late_events(conn: Connection) -> None:

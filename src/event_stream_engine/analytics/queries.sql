@@ -648,17 +648,18 @@ CROSS JOIN LATERAL (
 ) AS v
 WHERE r.grain = 'second' AND r.bucket = t.second AND r.campaign_id = t.campaign_id;
 
--- name: add_up_quarters :exec
--- for: the quarter-hours of the touched seconds
--- in: rows of touched_seconds
+-- name: add_up_seconds :exec
+-- for: the quarter-hours, or the days, of the touched seconds
+-- in: from_grain, to_grain; width of to_grain (interval); rows of touched_seconds
 -- index: compliance_rollups primary key
--- note: anew from at most 900 rows for each campaign: what is added up cannot drift
+-- note: quarters from their seconds, then days from their quarters; anew from at most 900 rows for each campaign, so that
+--       what is added up cannot drift. Days of UTC, because a window is cut by instants and not by a calendar
 INSERT INTO compliance_rollups (grain, bucket, campaign_id, handed_over, seconds, peak, rescheduled, logged, unconsented, quiet, zone_unknown, over_limit, missing)
-SELECT 'quarter', t.quarter, t.campaign_id, sum(s.handed_over), sum(s.seconds), max(s.peak), sum(s.rescheduled), sum(s.logged),
+SELECT %(to_grain)s, t.bucket, t.campaign_id, sum(s.handed_over), sum(s.seconds), max(s.peak), sum(s.rescheduled), sum(s.logged),
        sum(s.unconsented), sum(s.quiet), sum(s.zone_unknown), sum(s.over_limit), sum(s.missing)
-FROM (SELECT DISTINCT bucket_of('quarter', second) AS quarter, campaign_id FROM touched_seconds) AS t
-JOIN compliance_rollups s ON s.grain = 'second' AND s.bucket >= t.quarter AND s.bucket < t.quarter + interval '15 minutes' AND s.campaign_id = t.campaign_id
-GROUP BY t.quarter, t.campaign_id
+FROM (SELECT DISTINCT date_bin(%(width)s::interval, second, timestamptz '2000-01-01 00:00+00') AS bucket, campaign_id FROM touched_seconds) AS t
+JOIN compliance_rollups s ON s.grain = %(from_grain)s AND s.bucket >= t.bucket AND s.bucket < t.bucket + %(width)s::interval AND s.campaign_id = t.campaign_id
+GROUP BY t.bucket, t.campaign_id
 ON CONFLICT (grain, bucket, campaign_id) DO UPDATE
 SET handed_over = excluded.handed_over, seconds = excluded.seconds, peak = excluded.peak, rescheduled = excluded.rescheduled, logged = excluded.logged,
     unconsented = excluded.unconsented, quiet = excluded.quiet, zone_unknown = excluded.zone_unknown, over_limit = excluded.over_limit, missing = excluded.missing;
@@ -669,25 +670,18 @@ SET handed_over = excluded.handed_over, seconds = excluded.seconds, peak = exclu
 
 -- name: count_compliance :one
 -- for: the figures of a window
--- in: since, until (whole seconds); campaign_id (NULL: all campaigns; zeros: auto-replies)
+-- in: grains text[], since timestamptz[], until timestamptz[] (the pieces of the window) of equal length; campaign_id
+--     (NULL: all campaigns; zeros: auto-replies)
 -- out: the columns of compliance_rollups
 -- index: compliance_rollups primary key
--- note: whole quarter-hours, and single seconds beside them
-SELECT coalesce(sum(handed_over), 0)::bigint AS handed_over, coalesce(sum(seconds), 0)::bigint AS seconds, coalesce(max(peak), 0)::bigint AS peak,
-       coalesce(sum(rescheduled), 0)::bigint AS rescheduled, coalesce(sum(logged), 0)::bigint AS logged,
-       coalesce(sum(unconsented), 0)::bigint AS unconsented, coalesce(sum(quiet), 0)::bigint AS quiet,
-       coalesce(sum(zone_unknown), 0)::bigint AS zone_unknown, coalesce(sum(over_limit), 0)::bigint AS over_limit, coalesce(sum(missing), 0)::bigint AS missing
-FROM (
-    SELECT * FROM compliance_rollups
-    WHERE grain = 'quarter' AND bucket >= bucket_after('quarter', %(since)s) AND bucket < bucket_of('quarter', %(until)s)
-    UNION ALL
-    SELECT * FROM compliance_rollups
-    WHERE grain = 'second' AND bucket >= %(since)s AND bucket < least(bucket_after('quarter', %(since)s), %(until)s)
-    UNION ALL
-    SELECT * FROM compliance_rollups
-    WHERE grain = 'second' AND bucket >= greatest(bucket_of('quarter', %(until)s), least(bucket_after('quarter', %(since)s), %(until)s)) AND bucket < %(until)s
-) AS r
-WHERE CASE WHEN %(campaign_id)s::uuid IS NULL THEN campaign_id <> '00000000-0000-0000-0000-000000000000' ELSE campaign_id = %(campaign_id)s END;
+-- note: whole days, quarter-hours beside them, seconds beside those: some thousand rows for a campaign, whatever the window
+SELECT coalesce(sum(r.handed_over), 0)::bigint AS handed_over, coalesce(sum(r.seconds), 0)::bigint AS seconds, coalesce(max(r.peak), 0)::bigint AS peak,
+       coalesce(sum(r.rescheduled), 0)::bigint AS rescheduled, coalesce(sum(r.logged), 0)::bigint AS logged,
+       coalesce(sum(r.unconsented), 0)::bigint AS unconsented, coalesce(sum(r.quiet), 0)::bigint AS quiet,
+       coalesce(sum(r.zone_unknown), 0)::bigint AS zone_unknown, coalesce(sum(r.over_limit), 0)::bigint AS over_limit, coalesce(sum(r.missing), 0)::bigint AS missing
+FROM unnest(%(grains)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS piece (grain, since, until)
+JOIN compliance_rollups r ON r.grain = piece.grain AND r.bucket >= piece.since AND r.bucket < piece.until
+WHERE CASE WHEN %(campaign_id)s::uuid IS NULL THEN r.campaign_id <> '00000000-0000-0000-0000-000000000000' ELSE r.campaign_id = %(campaign_id)s END;
 
 -- name: list_violations :many
 -- for: the rows behind the figures, newest first

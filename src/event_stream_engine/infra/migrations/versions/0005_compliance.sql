@@ -32,10 +32,10 @@ CREATE TABLE compliance_violations (
 CREATE UNIQUE INDEX compliance_violations_place ON compliance_violations (at, id);
 CREATE INDEX compliance_violations_message ON compliance_violations (message_id);
 
--- Calls to the provider by the second they began in, and the same by quarter-hour. The columns of a quarter are those of
--- its seconds added up, but for the peak.
+-- Calls to the provider by the second they began in, and the same by quarter-hour and by day of UTC. The columns of a
+-- quarter are those of its seconds added up, but for the peak; those of a day are of its quarters.
 CREATE TABLE compliance_rollups (
-    grain         text        NOT NULL CHECK (grain IN ('second', 'quarter')),
+    grain         text        NOT NULL CHECK (grain IN ('second', 'quarter', 'day')),
     bucket        timestamptz NOT NULL,
     campaign_id   uuid        NOT NULL, -- all zeros: auto-replies
     handed_over   bigint      NOT NULL,
