@@ -22,7 +22,7 @@ async def check(conn: Connection, now: datetime = NOON, most: int = 5000) -> Non
             async with transaction(conn):
                 is_behind = await check_next(conn, now, most)
             waiting = await conn.execute(
-                "SELECT EXISTS (SELECT FROM audit_log a, compliance_place p WHERE a.xid > p.xid)"
+                "SELECT EXISTS (SELECT FROM audit_log a, compliance_place p WHERE a.xid > p.xid AND a.id > p.floor_id)"
                 " OR EXISTS (SELECT FROM events e, compliance_place p WHERE e.xid > p.xid)"
                 " OR EXISTS (SELECT FROM consent_ledger l, compliance_place p WHERE l.xid > p.xid)"
             )

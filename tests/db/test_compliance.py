@@ -19,7 +19,8 @@ from event_stream_engine.analytics.compliance import (
 )
 from event_stream_engine.analytics.compliance_check import check_next, prepare_check, recheck_window
 from event_stream_engine.audit.entries import COMMAND_LINE, record
-from event_stream_engine.campaigns import quiet_rules
+from event_stream_engine.campaigns import quiet_rules, reconciliation
+from event_stream_engine.campaigns.erasure import erase_person
 from event_stream_engine.campaigns.quiet_rules import QuietRule
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SettableClock
@@ -29,8 +30,9 @@ from event_stream_engine.messaging.provider import Outcome, OutgoingMessage, Pos
 from event_stream_engine.stream.log import append_own_events
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.sender import open_sender
+from tests.db.test_audit_chain import pretend_restore, run_after_restore
 from tests.db.test_sender import drive
-from tests.engine import make_settings, project_all
+from tests.engine import LIVE, make_settings, project_all
 from tests.hand_overs import (
     NOON,
     add_consenting,
@@ -435,3 +437,63 @@ async def test_recheck_of_too_much_says_what_to_do(conn: Connection, monkeypatch
     with pytest.raises(Invalid, match="shorter"):
         async with transaction(conn):
             await recheck_window(conn, OPERATOR, DAY, NOON)
+
+
+async def test_call_of_a_worker_that_died_is_put_into_its_second_once_it_is_found_out(
+    conn: Connection, database_url: str, tmp_path: Path, clock: SettableClock
+) -> None:
+    provider, settings = WatchedProvider(), make_settings(tmp_path, PROVIDER="simulator")
+    async with open_sender(settings, database_url, clock, provider) as sender:
+        campaign_id = await start(conn, 1)
+        await sender.prepare()
+        await asyncio.wait(sender.calls)  # and nobody is left to write it down
+    clock.advance(timedelta(hours=1))
+    async with transaction(conn):
+        assert await reconciliation.expire_leases(conn, clock.now()) == 1
+    await check(conn)
+    assert (await load(conn)).campaigns.handed_over == 0
+    [unsure] = await reconciliation.list_unsure(conn, clock.now(), None, timedelta(0))
+    async with transaction(conn):
+        assert await reconciliation.settle_found(conn, unsure, "SM1", "delivered", clock.now())
+    await check(conn)
+    first_second = Window(NOON, NOON + SECOND)
+    assert (await load_compliance(conn, first_second, campaign_id)).campaigns.handed_over == 1
+    assert await violations(conn) == []
+
+
+async def test_proof_outlives_an_erasure_and_names_nobody(conn: Connection, database_url: str) -> None:
+    campaign_id = await start(conn, 2)
+    first, second = await list_messages(conn, campaign_id)
+    await hand_over(conn, decision(campaign_id, first, NOON))
+    await consent(conn, "+14152000001", "stop", NOON - SECOND)
+    await hand_over(conn, decision(campaign_id, second, NOON))
+    await project_all(database_url)
+    await check(conn)
+    for number in (0, 1):
+        async with transaction(conn):
+            await erase_person(conn, OPERATOR, LIVE.secret_key or "", f"+1415200000{number}", NOON)
+    async with transaction(conn):
+        await recheck_window(conn, OPERATOR, DAY, NOON)
+    [one] = await violations(conn)
+    assert one.message_id == second
+    assert one.recipient_phone is not None
+    assert one.recipient_phone.startswith("+999")
+    rows = await conn.execute("SELECT count(*) FROM compliance_violations v WHERE v::text LIKE '%2000001%'")
+    assert await rows.fetchone() == (0,)
+
+
+async def test_after_a_restore_into_another_cluster_the_check_goes_on(
+    conn: Connection, database_url: str
+) -> None:
+    campaign_id = await start(conn, 4)
+    first, second, third, _ = await list_messages(conn, campaign_id)
+    await hand_over(conn, decision(campaign_id, first, NOON), decision(campaign_id, second, NOON))
+    await check(conn)
+    await pretend_restore(conn)
+    await run_after_restore(database_url)
+    await hand_over(conn, decision(campaign_id, third, NOON))
+    await check(conn)
+    assert (await load(conn)).campaigns.handed_over == 3
+    await consent(conn, "+14152000001", "stop", NOON - SECOND)  # of before the restore, learned of after it
+    await check(conn)
+    assert [one.message_id for one in await violations(conn)] == [second]

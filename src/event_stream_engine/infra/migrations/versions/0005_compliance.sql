@@ -16,7 +16,8 @@ CREATE TABLE compliance_place (
     xid      xid8   NOT NULL,
     floor_id bigint NOT NULL -- audit rows up to this id were ordered by another cluster, see after-restore.sql
 );
-INSERT INTO compliance_place (xid, floor_id) VALUES ('0', 0);
+INSERT INTO compliance_place (xid, floor_id)
+SELECT '0', coalesce(max(until_id), 0) FROM audit_batches WHERE until_xid = '0';
 
 -- What was found, each once, with its evidence. No number of a person: the message has it.
 CREATE TABLE compliance_violations (
