@@ -131,6 +131,7 @@ async def test_recheck_is_for_operators_is_audited_and_names_a_wrong_window(engi
     assert answer.json()["compliance_metrics"]["consent_verification"]["consent_verified_count"] == 10
     [(actor,)] = await engine.rows("SELECT actor FROM audit_log WHERE action = 'compliance.rechecked'")
     assert actor.startswith("key:")
+    assert "12 hand-overs of" in (await load_page(engine, "/compliance")).text
     for wrong, field in (
         ({"since": body["until"], "until": body["since"]}, "since"),
         (body | {"until": "2026-03-02T00:00:00"}, "until"),

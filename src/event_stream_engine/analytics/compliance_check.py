@@ -25,6 +25,7 @@ from event_stream_engine.messaging import outcomes
 SQL = load_queries(__package__)
 MOST_ROWS = 5_000  # of each kind in one transaction, more only to its last one's end
 MOST_RECHECKED = 20_000
+RECHECKED = "compliance"  # the subject of rechecks in the audit trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ async def recheck_window(conn: Connection, actor: Actor, window: Window, now: da
         "until": format_instant(window.until),
         "rechecked": staged,
     }
-    await record(conn, actor, Entry(now, "compliance.rechecked", "compliance", after=after))
+    await record(conn, actor, Entry(now, "compliance.rechecked", RECHECKED, after=after))
     return staged
 
 

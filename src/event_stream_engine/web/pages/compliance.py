@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_stream_engine.analytics.compliance import REPLIES, Violation, list_violations, load_compliance
+from event_stream_engine.analytics.compliance_check import RECHECKED
 from event_stream_engine.audit.anchors import FILE_NAME, find_last_anchor
 from event_stream_engine.audit.chain import load_chain_status
+from event_stream_engine.audit.trails import list_of_subject
 from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant, parse_instant
@@ -52,6 +54,7 @@ async def show_compliance(request: Request, kind: str | None = None, cursor: str
         listed = await list_violations(
             conn, period.window, campaign_id, kind=kind, most=PAGE_LENGTH + 1, before=before
         )
+        rechecks = await list_of_subject(conn, RECHECKED, 1)
         chain = await load_chain_status(conn)
         campaign = await load_campaign(conn, campaign_id) if campaign_id else None
     shown, count = listed[:PAGE_LENGTH], found.campaigns
@@ -86,6 +89,7 @@ async def show_compliance(request: Request, kind: str | None = None, cursor: str
         first_href=link() if cursor else None,
         export=f"/api/v1{link()}".replace("/compliance", "/compliance/violations", 1),
         behind_seconds=None if oldest is None else max(0.0, (now - oldest).total_seconds()),
+        recheck=rechecks[0] if rechecks else None,
         chain=chain,
         anchor=find_last_anchor(resources.settings.data_dir / FILE_NAME),
         since=format_instant(period.window.since),
