@@ -14,6 +14,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import orjson
 from rich.console import Console
@@ -77,7 +78,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ese-bench-") as folder:
         anchors = Path(folder) / "anchors.ndjson"
         async with embedded_postgres(Path(folder) / "data") as url:
-            await prepare_database(url)
+            await prepare_database(url, ZoneInfo("UTC"))
             async with await connect(url, "benchmark") as conn:
                 began = time.perf_counter()
                 await fill(conn, rows)

@@ -14,6 +14,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
@@ -76,7 +77,7 @@ async def main() -> None:
         write_file(path, rows)
         size = path.stat().st_size
         async with embedded_postgres(Path(folder) / "data") as url:
-            await prepare_database(url)
+            await prepare_database(url, ZoneInfo("UTC"))
             for name in ("first", "again"):
                 staged, seconds, done = await run(url, path, size)
                 assert done.state == "completed", done.error

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.table import Table
@@ -84,7 +85,7 @@ async def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="ese-bench-") as folder:
         async with embedded_postgres(Path(folder)) as url:
-            await prepare_database(url)
+            await prepare_database(url, ZoneInfo("UTC"))
             count = await fill_log(url, asked.events)
             batches, by_query = await measure(url)
     seconds = sum(seconds for _, seconds in batches)

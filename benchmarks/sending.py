@@ -19,6 +19,7 @@ from datetime import UTC
 from datetime import time as time_of_day
 from pathlib import Path
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import uvloop
 from rich.console import Console
@@ -133,7 +134,7 @@ async def main(count: int) -> None:
     simulator.start()
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_postgres(Path(folder) / "database") as url:
-            await prepare_database(url)
+            await prepare_database(url, ZoneInfo("UTC"))
             async with await connect(url, "benchmark") as conn:
                 began = time.perf_counter()
                 await prepare(conn, clock, count)

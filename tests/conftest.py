@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -41,7 +42,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[str]:
         try:
             with psycopg.connect(url, autocommit=True) as admin:
                 admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-            runner.run(prepare_database(_with_database(url, TEMPLATE)))
+            runner.run(prepare_database(_with_database(url, TEMPLATE), ZoneInfo("UTC")))
             yield url
         finally:
             runner.run(server.__aexit__(None, None, None))

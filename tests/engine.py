@@ -12,6 +12,7 @@ import httpx
 
 from event_stream_engine.access.credentials import add_api_key
 from event_stream_engine.access.roles import Role
+from event_stream_engine.analytics.calendar import find_timezone, refresh_calendar
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.ingest.projection import Live
@@ -93,6 +94,8 @@ def make_settings(folder: Path, **changes: str) -> Settings:
 async def running_engine(url: str, settings: Settings, clock: Clock) -> AsyncIterator[Engine]:
     app = build_app(settings, url, clock)
     async with await connect(url, "test") as conn, transaction(conn):
+        if await find_timezone(conn) != settings.timezone.key:
+            await refresh_calendar(conn, settings.timezone)
         key = (await add_api_key(conn, "test", Role.admin, clock.now())).key
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -73,12 +73,16 @@ def read_owners() -> dict[str, list[str]]:
 
 
 def read_tables() -> set[str]:
-    """Return the tables that the migrations make."""
-    history = "".join(
-        without_comments(script.read_text("utf-8"))
-        for script in SOURCE.glob("infra/migrations/versions/*.sql")
-    )
-    return set(re.findall(r"^CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?([a-z_]+)", history, re.MULTILINE))
+    """Return the tables that there are after all migrations."""
+    tables: set[str] = set()
+    for script in sorted(SOURCE.glob("infra/migrations/versions/*.sql")):
+        for made, dropped in re.findall(
+            r"^(?:CREATE (?:UNLOGGED )?TABLE (?:IF NOT EXISTS )?([a-z_]+)|DROP TABLE ([a-z_, ]+);)",
+            without_comments(script.read_text("utf-8")),
+            re.MULTILINE,
+        ):
+            tables = tables - set(dropped.split(", ")) | ({made} if made else set())
+    return tables
 
 
 def read_queries(slice_name: str) -> dict[str, Query]:

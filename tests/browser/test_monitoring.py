@@ -61,6 +61,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
         "ESE_PORT": str(port),
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+        "ESE_PROVIDER": "simulator",
+        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
     }
     ese = [sys.executable, "-m", "event_stream_engine.cli.main"]
     process = subprocess.Popen(

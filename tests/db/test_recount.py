@@ -16,7 +16,8 @@ from tests.engine import LIVE
 AT = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 EDITS = {
     "message_rollups": "UPDATE message_rollups SET messages = messages + 1 WHERE grain = 'minute'",
-    "delivery_time_rollups": "UPDATE delivery_time_rollups SET fastest = 1 WHERE grain = 'quarter'",
+    "failure_rollups": "UPDATE failure_rollups SET failed = failed + 1 WHERE grain = 'month' AND slice = 0",
+    "duration_rollups": "UPDATE duration_rollups SET fastest = 1 WHERE grain = 'quarter' AND slice = 15",
     "inbound_rollups": "DELETE FROM inbound_rollups WHERE grain = 'minute'",
     "user_rollups": "UPDATE user_rollups SET users = 7",
     "messages": "UPDATE messages SET delivered_at = NULL",
@@ -29,6 +30,12 @@ async def fill(url: str) -> None:
     events = [
         make_event(RECEIPT, receipt | {"MessageStatus": "sent"}, AT, None),
         make_event(RECEIPT, receipt | {"MessageStatus": "delivered"}, AT.replace(second=50), None),
+        make_event(
+            RECEIPT,
+            receipt | {"MessageSid": "SM3", "MessageStatus": "failed", "ErrorCode": "30003"},
+            AT,
+            None,
+        ),
         make_event(INBOUND, {"MessageSid": "SM2", "From": "+14155551234", "Body": "STOP"}, AT, None),
     ]
     async with await connect(url, "test") as conn, await open_projector(url) as projector:

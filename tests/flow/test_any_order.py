@@ -39,7 +39,7 @@ BODIES = [
     "YES",
 ]
 TABLES = (
-    "events, messages, inbound_events, users, consent_ledger, message_rollups, delivery_time_rollups, inbound_rollups,"
+    "events, messages, inbound_events, users, consent_ledger, message_rollups, failure_rollups, duration_rollups, inbound_rollups,"
     " consent_rollups, user_rollups, dead_letters, intake_counts, pipeline_rollups"
 )
 

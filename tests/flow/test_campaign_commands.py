@@ -17,6 +17,8 @@ async def run(url: str, folder: Path, *arguments: str) -> tuple[int | None, str]
         "ESE_DATABASE_URL": url,
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
+        "ESE_PROVIDER": "simulator",
+        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
     }
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "event_stream_engine.cli.main", "campaign", *arguments),

@@ -28,7 +28,12 @@ from event_stream_engine.kernel.clock import SystemClock
 from tests.engine import ACCOUNT_SID, TOKEN
 
 COMMAND = (sys.executable, "-m", "event_stream_engine.cli.main")
-PROVIDER = {"ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID, "ESE_TWILIO_AUTH_TOKEN": TOKEN}
+PROVIDER = {
+    "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+    "ESE_TWILIO_AUTH_TOKEN": TOKEN,
+    "ESE_PROVIDER": "simulator",  # nobody there: nothing may be sent anywhere
+    "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
+}
 
 
 def make_environment(home: Path, variables: dict[str, str]) -> dict[str, str]:

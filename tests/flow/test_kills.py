@@ -93,6 +93,8 @@ async def running_command(data_dir: Path, port: int) -> AsyncIterator[Running]:
         "ESE_PORT": str(port),
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
+        "ESE_PROVIDER": "simulator",  # the replies to STOP find nobody there, and wait
+        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
     }
     said = data_dir.with_suffix(".log")
     with said.open("wb") as output:
@@ -230,9 +232,9 @@ async def read_stored(url: str) -> tuple[set[Key], dict[str, int]]:
         )
         keys: set[Key] = set(await stored.fetchall())
         counted = await conn.execute(
-            "SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM messages WHERE status = 'DELIVERED'),"
+            "SELECT (SELECT count(*) FROM messages WHERE queued_at IS NULL), (SELECT count(*) FROM messages WHERE status = 'DELIVERED'),"
             " (SELECT count(*) FROM inbound_events), (SELECT count(*) FROM dead_letters),"
-            " (SELECT sum(messages)::int FROM message_rollups WHERE grain = 'minute' AND status = 'DELIVERED'),"
+            " (SELECT sum(now_delivered)::int FROM message_rollups WHERE grain = 'minute'),"
             " (SELECT sum(messages)::int FROM inbound_rollups WHERE grain = 'minute')"
         )
         row = await counted.fetchone()

@@ -26,7 +26,7 @@ CAMPAIGN = UUID("01900000-0000-7000-8000-00000000cafe")
 NOBODY = UUID("01900000-0000-8000-a000-00000000dead")
 FINAL = ("sent", "delivered", "read", "failed", "undelivered", "canceled")
 TABLES = (
-    "events, messages, inbound_events, users, consent_ledger, message_rollups, delivery_time_rollups, inbound_rollups,"
+    "events, messages, inbound_events, users, consent_ledger, message_rollups, failure_rollups, duration_rollups, inbound_rollups,"
     " consent_rollups, user_rollups, campaign_rollups, dead_letters, intake_counts, pipeline_rollups"
 )
 moments = st.integers(0, 1800 * 1_000_000).map(lambda us: QUEUED + timedelta(microseconds=us))

@@ -9,7 +9,10 @@ from zoneinfo import ZoneInfo
 import altair
 import pytest
 
-from event_stream_engine.analytics.delivery import Delivery, DeliveryPoint, DeliveryTimes
+from event_stream_engine.analytics.counts import MessageCounts
+from event_stream_engine.analytics.delivery import Delivery, DeliveryPoint
+from event_stream_engine.analytics.durations import Durations
+from event_stream_engine.kernel.stats import sketch_index
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.charts import PALETTE, Chart, make_time_axis, theme
 from event_stream_engine.web.delivery_charts import (
@@ -26,18 +29,10 @@ HOUR = timedelta(hours=1)
 NOW = datetime(2026, 3, 2, 16, 45, tzinfo=UTC)
 DAY = Period("24h", "Last 24 hours", Window(NOW - 24 * HOUR, NOW), HOUR, "hour")
 DELIVERY = Delivery(
-    recipients=240,
-    attempted=240,
-    sent=240,
-    delivered=230,
-    failed=10,
-    conflicts=0,
+    MessageCounts(240, 240, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 230, 0),
     delivery_unknown=0,
-    by_status={},
-    by_channel={},
-    delivery_rate_percent=95.83,
-    error_rate_percent=4.17,
-    times=DeliveryTimes(230, 50.0, 2.0, 300.0, {"p50": 39.0, "p95": 188.0}),
+    times=Durations(230, 50.0, 2.0, 300.0, {sketch_index(39.0): 200, sketch_index(188.0): 30}),
+    stages={},
 )
 
 

@@ -35,7 +35,7 @@ def test_few_codes_stay_as_they_are() -> None:
     ],
 )
 def test_failures_are_compared_with_the_period_before(total: int, previous: int, text: str) -> None:
-    assert summarise_failures(Failures(total, [], [], previous, "stable"), 12482) == text
+    assert summarise_failures(Failures(total, [], [], [], previous, "stable"), 12482) == text
 
 
 @pytest.mark.parametrize(

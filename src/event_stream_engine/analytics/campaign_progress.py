@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from event_stream_engine.analytics.delivery import DELIVERED_STATUSES, FAILED_STATUSES
+from event_stream_engine.analytics.counts import DELIVERED_STATUSES, FAILED_STATUSES, IN_FLIGHT_STATUSES
 from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import percent
 
 SQL = load_queries(__package__)
-IN_FLIGHT_STATUSES = ("ACCEPTED", "SCHEDULED", "QUEUED", "SENDING", "SENT")
 LATE_ANSWERS = timedelta(days=1)  # after a campaign's end; a completed one has had them all
 PACE_WINDOW = timedelta(seconds=10)
 
@@ -189,12 +188,12 @@ async def load_progress(conn: Connection, campaigns: Sequence[Ran], now: datetim
         progress.by_status[count.status] = progress.by_status.get(count.status, 0) + count.messages
         if count.status == "SKIPPED":
             progress.denied[count.reason] = count.messages
-    spans = {
+    span = {
         "campaign_ids": ids,
-        "since": [one.started_at for one in campaigns],
-        "until": [(one.finished_at or now) + LATE_ANSWERS for one in campaigns],
+        "since": min(one.started_at for one in campaigns),
+        "until": max(one.finished_at or now for one in campaigns) + LATE_ANSWERS,
     }
-    for sent in await SQL.list_campaign_sent.many(conn, _Sent, spans):
+    for sent in await SQL.list_campaign_sent.many(conn, _Sent, span):
         found[sent.campaign_id].sent = sent.sent
     open_ids = [one.campaign_id for one in campaigns if one.finished_at is None]
     if open_ids:

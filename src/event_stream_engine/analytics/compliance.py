@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
-from event_stream_engine.kernel.errors import NotFound
 from event_stream_engine.kernel.windows import Window
 
 SQL = load_queries(__package__)
@@ -77,7 +77,8 @@ async def load_compliance(conn: Connection, window: Window, campaign_id: UUID | 
 
     Errors: NotFound when there is no such campaign.
     """
-    await _require_campaign(conn, campaign_id)
+    if campaign_id is not None:
+        await load_campaign(conn, campaign_id)
     return Compliance(
         campaigns=await _count(conn, window, campaign_id),
         replies=await _count(conn, window, REPLIES) if campaign_id is None else None,
@@ -95,7 +96,8 @@ async def list_violations(
     before: tuple[datetime, UUID] | None = None,
 ) -> list[Violation]:
     """Return what was found in a window, newest first, going on behind `before`. Errors: as load_compliance."""
-    await _require_campaign(conn, campaign_id)
+    if campaign_id is not None:
+        await load_campaign(conn, campaign_id)
     at, violation_id = before or (None, None)
     asked = {
         "campaign_id": campaign_id,
@@ -111,11 +113,6 @@ async def _count(conn: Connection, window: Window, campaign_id: UUID | None) -> 
     grains, since, until = zip(*_cut(window), strict=True)
     parameters = {"grains": list(grains), "since": list(since), "until": list(until)}
     return await SQL.count_compliance.one(conn, HandOvers, parameters | {"campaign_id": campaign_id})
-
-
-async def _require_campaign(conn: Connection, campaign_id: UUID | None) -> None:
-    if campaign_id is not None and not await SQL.is_campaign.value(conn, {"campaign_id": campaign_id}):
-        raise NotFound("There is no such campaign.")
 
 
 def _whole_seconds(window: Window) -> dict[str, Any]:

@@ -1,46 +1,29 @@
 """Is it arriving: messages by status, delivery rate, delivery time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from event_stream_engine.analytics.scope import Scope, list_bins
+from event_stream_engine.analytics.counts import MessageCounts
+from event_stream_engine.analytics.durations import Durations, load_durations
+from event_stream_engine.analytics.scope import Scope, coarsest_grain, list_bins
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import percent, sketch_percentiles
+from event_stream_engine.kernel.windows import Window
 
 SQL = load_queries(__package__)
-DELIVERED_STATUSES = ("DELIVERED", "READ")
-FAILED_STATUSES = ("FAILED", "UNDELIVERED")
-PERCENTS = (50, 75, 90, 95, 99)
 UNKNOWN_AFTER = timedelta(hours=72)
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryTimes:
-    """From acceptance (external: first `sent`) to first `delivered`. `percentiles`: p50 … p99 in seconds, ±1 %."""
-
-    count: int
-    average_seconds: float | None
-    fastest_seconds: float | None
-    slowest_seconds: float | None
-    percentiles: dict[str, float | None]
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    recipients: int
-    attempted: int
-    sent: int
-    delivered: int
-    failed: int
-    conflicts: int
+    """`delivery_unknown`: SENT for longer than 72 h. `stages`: the queue at the provider, and the carrier."""
+
+    counts: MessageCounts
     delivery_unknown: int
-    by_status: dict[str, int]
-    by_channel: dict[str, int]
-    delivery_rate_percent: float | None
-    error_rate_percent: float | None
-    times: DeliveryTimes
+    times: Durations
+    stages: dict[str, Durations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +41,16 @@ class DeliveryPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class _StatusCount:
-    status: str
-    channel: str
-    messages: int
-    sent: int
-    conflicts: int
+class Part:
+    """The messages of one country, channel, sender or campaign."""
+
+    name: str
+    counts: MessageCounts
 
 
 @dataclass(frozen=True, slots=True)
-class _SketchRow:
-    idx: int
-    messages: int
-    microseconds: int
-    fastest: int
-    slowest: int
+class _NamedCounts(MessageCounts):
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,53 +63,42 @@ class _BinCount:
 
 
 @dataclass(frozen=True, slots=True)
-class _BinSketchRow:
+class _BinSketch:
     bin: datetime
-    idx: int
-    messages: int
+    places: list[int]
+    counts: list[int]
+
+
+async def count_messages(conn: Connection, scope: Scope) -> MessageCounts:
+    """Count the messages of a scope by their present status."""
+    return await SQL.count_messages.one(conn, MessageCounts, scope.parameters())
 
 
 async def load_delivery(conn: Connection, scope: Scope, as_of: datetime) -> Delivery:
-    """Count the messages of a scope by their present status."""
-    rows = await SQL.count_by_status.many(conn, _StatusCount, scope.parameters())
-    by_status: dict[str, int] = {}
-    by_channel: dict[str, int] = {}
-    for row in rows:
-        by_status[row.status] = by_status.get(row.status, 0) + row.messages
-        by_channel[row.channel] = by_channel.get(row.channel, 0) + row.messages
-    recipients, sent = sum(row.messages for row in rows), sum(row.sent for row in rows)
-    delivered = sum(by_status.get(status, 0) for status in DELIVERED_STATUSES)
-    failed = sum(by_status.get(status, 0) for status in FAILED_STATUSES)
-    horizon = as_of - UNKNOWN_AFTER
-    unknown: int = await SQL.count_in_status.value(
-        conn, {**scope.parameters(), "status": "SENT", "until": min(scope.window.until, horizon)}
-    )
+    """Count the messages of a scope, and how long they took."""
+    durations = await load_durations(conn, scope)
+    times = durations.pop("delivery")
     return Delivery(
-        recipients=recipients,
-        attempted=recipients,
-        sent=sent,
-        delivered=delivered,
-        failed=failed,
-        conflicts=sum(row.conflicts for row in rows),
-        delivery_unknown=unknown,
-        by_status=by_status,
-        by_channel=by_channel,
-        delivery_rate_percent=percent(delivered, sent),
-        error_rate_percent=percent(failed, recipients),
-        times=await _load_times(conn, scope),
+        counts=await count_messages(conn, scope),
+        delivery_unknown=await _count_unknown(conn, scope, as_of),
+        times=times,
+        stages=durations,
     )
 
 
-async def _load_times(conn: Connection, scope: Scope) -> DeliveryTimes:
-    rows = await SQL.list_delivery_times.many(conn, _SketchRow, scope.parameters())
-    count = sum(row.messages for row in rows)
-    return DeliveryTimes(
-        count=count,
-        average_seconds=sum(row.microseconds for row in rows) / count / 1e6 if count else None,
-        fastest_seconds=min(row.fastest for row in rows) / 1e6 if count else None,
-        slowest_seconds=max(row.slowest for row in rows) / 1e6 if count else None,
-        percentiles=sketch_percentiles({row.idx: row.messages for row in rows}, PERCENTS),
-    )
+async def _count_unknown(conn: Connection, scope: Scope, as_of: datetime) -> int:
+    until = min(scope.window.until, as_of - UNKNOWN_AFTER)
+    if until <= scope.window.since:
+        return 0
+    old = replace(scope, window=Window(scope.window.since, until))
+    return (await count_messages(conn, old)).now_sent
+
+
+async def list_parts(conn: Connection, scope: Scope, dimension: str) -> list[Part]:
+    """Count the messages of a scope by campaign, channel, country or sender, most messages first."""
+    asked = scope.parameters(dimension) | {"dimension": dimension}
+    rows = await SQL.count_messages_by.many(conn, _NamedCounts, asked)
+    return [Part(row.name, row) for row in sorted(rows, key=lambda row: (-row.messages, row.name))]
 
 
 async def list_delivery_points(
@@ -142,11 +109,12 @@ async def list_delivery_points(
     A bin that the window cuts counts only what lies inside the window.
     """
     bins = list_bins(scope.window, step, zone)
-    parameters = {**scope.parameters(), "bins": bins}
+    parameters = {**scope.parameters(), "bins": bins, "coarsest": coarsest_grain(step)}
     counts = {row.bin: row for row in await SQL.list_bin_counts.many(conn, _BinCount, parameters)}
-    sketches: dict[datetime, dict[int, int]] = {}
-    for row in await SQL.list_bin_times.many(conn, _BinSketchRow, parameters):
-        sketches.setdefault(row.bin, {})[row.idx] = row.messages
+    sketches = {
+        row.bin: dict(zip(row.places, row.counts, strict=True))
+        for row in await SQL.list_bin_times.many(conn, _BinSketch, parameters)
+    }
     points = []
     for at in bins:
         found = counts.get(at, _BinCount(at, 0, 0, 0, 0))

@@ -1,7 +1,8 @@
-"""Why messages fail: by error code and country, against the window before."""
+"""Why messages fail: by error code and country, against the window before, and what trying again brought."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from event_stream_engine.analytics.delivery import count_messages, list_parts
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
@@ -24,56 +25,71 @@ class FailureRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RetryRow:
+    """Messages that met a code at an attempt we made again, and what became of them."""
+
+    code: int | None
+    description: str
+    retried: int
+    sent: int
+    delivered: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failures:
     total: int
     rows: list[FailureRow]
+    retries: list[RetryRow]
     countries: list[tuple[str, int]]
     previous_total: int
     trend: str
 
 
 @dataclass(frozen=True, slots=True)
-class _ErrorCount:
+class _CodeCount:
     error_code: int
-    country: str
-    messages: int
+    failed: int
+    retried: int
+    retried_sent: int
+    retried_delivered: int
 
 
 async def load_failures(conn: Connection, scope: Scope) -> Failures:
     """Count failed messages by code and country, and compare with the window of equal length before."""
-    rows = await SQL.count_failures.many(conn, _ErrorCount, scope.parameters())
-    before = scope.window.before()
-    previous: int = await SQL.count_failed.value(
-        conn, {**scope.parameters(), "since": before.since, "until": before.until}
-    )
-    total = sum(row.messages for row in rows)
-    by_code: dict[int, int] = {}
-    by_country: dict[str, int] = {}
-    for row in rows:
-        by_code[row.error_code] = by_code.get(row.error_code, 0) + row.messages
-        by_country[row.country] = by_country.get(row.country, 0) + row.messages
-    countries = sorted(by_country.items(), key=lambda item: (-item[1], item[0]))
+    rows = await SQL.count_failures.many(conn, _CodeCount, scope.parameters())
+    rows.sort(key=lambda row: (-row.failed, row.error_code))
+    previous = (await count_messages(conn, replace(scope, window=scope.window.before()))).failed
+    total = sum(row.failed for row in rows)
+    failed_in = [
+        (part.name or "unknown", part.counts.failed) for part in await list_parts(conn, scope, "country")
+    ]
+    countries = sorted((row for row in failed_in if row[1]), key=lambda row: (-row[1], row[0]))
     return Failures(
         total=total,
-        rows=[
-            _describe(code, count, total)
-            for code, count in sorted(by_code.items(), key=lambda item: (-item[1], item[0]))
-        ],
-        countries=[(country or "unknown", count) for country, count in countries[:MOST_COUNTRIES]],
+        rows=[_describe(row, total) for row in rows if row.failed],
+        retries=[_describe_retry(row) for row in rows if row.retried],
+        countries=countries[:MOST_COUNTRIES],
         previous_total=previous,
         trend=name_trend(total, previous),
     )
 
 
-def _describe(code: int, count: int, total: int) -> FailureRow:
-    known = describe_error_code(code or None)
+def _describe(row: _CodeCount, total: int) -> FailureRow:
+    known = describe_error_code(row.error_code or None)
     return FailureRow(
-        code or None,
+        row.error_code or None,
         known.description,
         known.error_class,
         known.resolution,
-        count,
-        round(count * 100 / total, 2),
+        row.failed,
+        round(row.failed * 100 / total, 2),
+    )
+
+
+def _describe_retry(row: _CodeCount) -> RetryRow:
+    code = row.error_code or None
+    return RetryRow(
+        code, describe_error_code(code).description, row.retried, row.retried_sent, row.retried_delivered
     )
 
 

@@ -1,17 +1,195 @@
--- name: add_message_counts :exec
--- for: messages by cohort and present status, kept by differences
+-- name: create_message_cells :exec
+-- for: what a batch adds to the roll-ups, summed by minute and dimensions, once for each connection
+-- note: three tables, because a prepared statement holds one command; emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS message_cells (
+    at timestamptz, campaign_id uuid, channel text, country text, sender text, messages bigint, sent bigint, conflicts bigint, replied bigint, stopped bigint,
+    now_accepted bigint, now_scheduled bigint, now_queued bigint, now_sending bigint, now_sent bigint, now_canceled bigint, now_failed bigint,
+    now_undelivered bigint, now_delivered bigint, now_read bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: create_failure_cells :exec
+-- for: see create_message_cells
+-- note: see create_message_cells
+CREATE TEMPORARY TABLE IF NOT EXISTS failure_cells (
+    at timestamptz, campaign_id uuid, channel text, country text, sender text, error_code integer, failed bigint, retried bigint, retried_sent bigint,
+    retried_delivered bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: create_duration_cells :exec
+-- for: see create_message_cells
+-- note: has_less: a time was taken back, so that fastest and slowest must be found again
+CREATE TEMPORARY TABLE IF NOT EXISTS duration_cells (
+    at timestamptz, measure text, campaign_id uuid, channel text, country text, sender text, messages bigint, microseconds bigint, fastest bigint,
+    slowest bigint, sketch bigint[], has_less boolean
+) ON COMMIT DELETE ROWS;
+
+-- name: sum_message_changes :exec
+-- for: the batch's messages by minute and dimensions
 -- in: rows of message_changes
--- index: message_rollups primary key
+-- out: rows of message_cells
 -- note: what cancels out inside the batch is not written at all; what has not reached the provider has no cohort yet
-INSERT INTO message_rollups AS r (grain, bucket, campaign_id, channel, country, status, error_code, messages, sent, conflicts)
-SELECT grain, bucket_of(grain, cohort_at), campaign_id, channel, country, status, error_code,
-       sum(sign), sum(sign * is_sent::int), sum(sign * is_conflict::int)
-FROM message_changes, (VALUES ('minute'), ('quarter')) AS grains (grain)
-WHERE cohort_at IS NOT NULL
+INSERT INTO message_cells
+SELECT * FROM (
+    SELECT bucket_of('minute', cohort_at) AS at, campaign_id, channel, country, sender,
+           sum(sign) AS messages, sum(sign * is_sent::int) AS sent, sum(sign * is_conflict::int) AS conflicts,
+           sum(sign * is_replied::int) AS replied, sum(sign * is_stopped::int) AS stopped,
+           sum(sign * (status = 'ACCEPTED')::int) AS now_accepted, sum(sign * (status = 'SCHEDULED')::int) AS now_scheduled,
+           sum(sign * (status = 'QUEUED')::int) AS now_queued, sum(sign * (status = 'SENDING')::int) AS now_sending,
+           sum(sign * (status = 'SENT')::int) AS now_sent, sum(sign * (status = 'CANCELED')::int) AS now_canceled,
+           sum(sign * (status = 'FAILED')::int) AS now_failed, sum(sign * (status = 'UNDELIVERED')::int) AS now_undelivered,
+           sum(sign * (status = 'DELIVERED')::int) AS now_delivered, sum(sign * (status = 'READ')::int) AS now_read
+    FROM message_changes
+    WHERE cohort_at IS NOT NULL
+    GROUP BY 1, 2, 3, 4, 5) AS summed
+WHERE (messages, sent, conflicts, replied, stopped, now_accepted, now_scheduled, now_queued, now_sending, now_sent, now_canceled, now_failed,
+       now_undelivered, now_delivered, now_read) <> (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+
+-- name: sum_failure_changes :exec
+-- for: the batch's failed and retried messages by code, minute and dimensions
+-- in: rows of message_changes
+-- out: rows of failure_cells
+-- note: few; a message can fail with one code after another made it wait
+INSERT INTO failure_cells
+SELECT bucket_of('minute', c.cohort_at), c.campaign_id, c.channel, c.country, c.sender, told.error_code,
+       sum(sign * told.failed), sum(sign * told.retried), sum(sign * told.retried_sent), sum(sign * told.retried_delivered)
+FROM message_changes c,
+LATERAL (SELECT c.failure_code, 1, 0, 0, 0 WHERE c.status IN ('FAILED', 'UNDELIVERED')
+         UNION ALL
+         SELECT c.postponed_code, 0, 1, c.is_sent::int, (c.status IN ('DELIVERED', 'READ'))::int WHERE c.postponed_code IS NOT NULL)
+    AS told (error_code, failed, retried, retried_sent, retried_delivered)
+WHERE c.cohort_at IS NOT NULL
+GROUP BY 1, 2, 3, 4, 5, 6
+HAVING (sum(sign * told.failed), sum(sign * told.retried), sum(sign * told.retried_sent), sum(sign * told.retried_delivered)) <> (0, 0, 0, 0);
+
+-- name: sum_duration_changes :exec
+-- for: the batch's durations by minute and dimensions, as sketches
+-- in: rows of message_changes
+-- out: rows of duration_cells
+-- note: a time is taken back only when a callback with an earlier receive time comes late. The sentinels never survive:
+--       a bucket without messages is not read
+INSERT INTO duration_cells
+SELECT at, measure, campaign_id, channel, country, sender, sum(n), sum(microseconds), min(fastest), max(slowest),
+       coalesce(array_agg((place << 40) + n ORDER BY place) FILTER (WHERE n <> 0), '{}'), bool_or(has_less)
+FROM (
+    SELECT at, measure, campaign_id, channel, country, sender, sketch_index(us)::bigint AS place, sum(n) AS n, sum(n * us) AS microseconds,
+           coalesce(min(us) FILTER (WHERE n > 0), 9223372036854775807) AS fastest, coalesce(max(us) FILTER (WHERE n > 0), -1) AS slowest, bool_or(n < 0) AS has_less
+    FROM (SELECT bucket_of('minute', c.cohort_at) AS at, told.measure, c.campaign_id, c.channel, c.country, c.sender, told.us, sum(sign)::bigint AS n
+          FROM message_changes c,
+          LATERAL (VALUES ('delivery', c.delivery_us), ('queue', c.queue_us), ('carrier', c.carrier_us)) AS told (measure, us)
+          WHERE c.cohort_at IS NOT NULL AND told.us IS NOT NULL
+          GROUP BY 1, 2, 3, 4, 5, 6, 7 HAVING sum(sign) <> 0) AS net
+    GROUP BY 1, 2, 3, 4, 5, 6, 7) AS placed
+GROUP BY 1, 2, 3, 4, 5, 6;
+
+-- name: add_message_cells :exec
+-- for: messages by cohort and present status, kept by differences
+-- in: rows of message_cells; grains text[]
+-- index: message_rollups primary key, local_days primary key
+-- note: a row of zeros stays: the next messages of its bucket will want it
+INSERT INTO message_rollups AS r (grain, slice, bucket, campaign_id, channel, country, sender, messages, sent, conflicts, replied, stopped,
+    now_accepted, now_scheduled, now_queued, now_sending, now_sent, now_canceled, now_failed, now_undelivered, now_delivered, now_read)
+SELECT t.grain, t.slice, t.bucket, t.campaign_id, t.channel, t.country, t.sender,
+       sum(c.messages), sum(c.sent), sum(c.conflicts), sum(c.replied), sum(c.stopped),
+       sum(c.now_accepted), sum(c.now_scheduled), sum(c.now_queued), sum(c.now_sending), sum(c.now_sent),
+       sum(c.now_canceled), sum(c.now_failed), sum(c.now_undelivered), sum(c.now_delivered), sum(c.now_read)
+FROM message_cells c, rollup_targets(c.at, c.campaign_id, c.channel, c.country, c.sender) AS t
+WHERE t.grain = ANY (%(grains)s)
 GROUP BY 1, 2, 3, 4, 5, 6, 7
-HAVING sum(sign) <> 0 OR sum(sign * is_sent::int) <> 0 OR sum(sign * is_conflict::int) <> 0
-ON CONFLICT (grain, bucket, campaign_id, channel, country, status, error_code) DO UPDATE
-SET messages = r.messages + excluded.messages, sent = r.sent + excluded.sent, conflicts = r.conflicts + excluded.conflicts;
+ON CONFLICT (grain, slice, bucket, campaign_id, channel, country, sender) DO UPDATE
+SET messages = r.messages + excluded.messages, sent = r.sent + excluded.sent, conflicts = r.conflicts + excluded.conflicts, replied = r.replied + excluded.replied, stopped = r.stopped + excluded.stopped,
+    now_accepted = r.now_accepted + excluded.now_accepted, now_scheduled = r.now_scheduled + excluded.now_scheduled, now_queued = r.now_queued + excluded.now_queued, now_sending = r.now_sending + excluded.now_sending, now_sent = r.now_sent + excluded.now_sent,
+    now_canceled = r.now_canceled + excluded.now_canceled, now_failed = r.now_failed + excluded.now_failed, now_undelivered = r.now_undelivered + excluded.now_undelivered, now_delivered = r.now_delivered + excluded.now_delivered, now_read = r.now_read + excluded.now_read;
+
+-- name: add_failure_cells :exec
+-- for: failed and retried messages by code, kept by differences
+-- in: rows of failure_cells; grains text[]
+-- index: failure_rollups primary key, local_days primary key
+-- note: as add_message_cells
+INSERT INTO failure_rollups AS r (grain, slice, bucket, campaign_id, channel, country, sender, error_code, failed, retried, retried_sent, retried_delivered)
+SELECT t.grain, t.slice, t.bucket, t.campaign_id, t.channel, t.country, t.sender,
+       c.error_code, sum(c.failed), sum(c.retried), sum(c.retried_sent), sum(c.retried_delivered)
+FROM failure_cells c, rollup_targets(c.at, c.campaign_id, c.channel, c.country, c.sender) AS t
+WHERE t.grain = ANY (%(grains)s)
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ON CONFLICT (grain, slice, bucket, campaign_id, channel, country, sender, error_code) DO UPDATE
+SET failed = r.failed + excluded.failed, retried = r.retried + excluded.retried, retried_sent = r.retried_sent + excluded.retried_sent,
+    retried_delivered = r.retried_delivered + excluded.retried_delivered;
+
+-- name: add_duration_cells :exec
+-- for: durations as sketches with exact sum, fastest and slowest, kept by differences
+-- in: rows of duration_cells; grains text[]
+-- index: duration_rollups primary key, local_days primary key
+-- note: sketches of the batch are added up first, so that each row's own is read and written once
+INSERT INTO duration_rollups AS r (grain, slice, measure, bucket, campaign_id, channel, country, sender, messages, microseconds, fastest, slowest, sketch)
+SELECT grain, slice, measure, bucket, campaign_id, channel, country, sender, sum(messages), sum(microseconds), min(fastest), max(slowest),
+       coalesce(array_agg((place << 40) + n ORDER BY place) FILTER (WHERE n <> 0), '{}')
+FROM (
+    SELECT t.grain, t.slice, c.measure, t.bucket, t.campaign_id, t.channel, t.country, t.sender, sketch_place(e.element)::bigint AS place,
+           sum(sketch_count(e.element))::bigint AS n,
+           sum(c.messages) FILTER (WHERE coalesce(e.number, 1) = 1) AS messages, sum(c.microseconds) FILTER (WHERE coalesce(e.number, 1) = 1) AS microseconds,
+           min(c.fastest) AS fastest, max(c.slowest) AS slowest
+    FROM duration_cells c
+    CROSS JOIN rollup_targets(c.at, c.campaign_id, c.channel, c.country, c.sender) AS t
+    LEFT JOIN unnest(c.sketch) WITH ORDINALITY AS e (element, number) ON true -- a time in place of another of the same place leaves none
+    WHERE t.grain = ANY (%(grains)s)
+    GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9) AS placed
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+ON CONFLICT (grain, slice, measure, bucket, campaign_id, channel, country, sender) DO UPDATE
+SET messages = r.messages + excluded.messages, microseconds = r.microseconds + excluded.microseconds,
+    fastest = least(r.fastest, excluded.fastest), slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
+
+-- name: has_less :one
+-- for: whether the batch took a duration back
+-- in: rows of duration_cells
+-- out: has_less
+-- note: mostly not; finding fastest and slowest again is then spared
+SELECT coalesce(bool_or(has_less), false) AS has_less FROM duration_cells;
+
+-- name: forget_message_days :exec
+-- for: another calendar
+-- index: message_rollups primary key
+-- note: followed by fill_message_cells and add_message_cells in the same transaction
+DELETE FROM message_rollups WHERE grain IN ('day', 'month');
+
+-- name: fill_message_cells :exec
+-- for: counting days and months anew from quarter-hours
+-- out: rows of message_cells
+-- index: message_rollups primary key
+-- note: quarter-hours add up to days in every zone
+INSERT INTO message_cells
+SELECT bucket, campaign_id, channel, country, sender, messages, sent, conflicts, replied, stopped,
+       now_accepted, now_scheduled, now_queued, now_sending, now_sent, now_canceled, now_failed, now_undelivered, now_delivered, now_read
+FROM message_rollups WHERE grain = 'quarter' AND slice = 15;
+
+-- name: forget_failure_days :exec
+-- for: another calendar
+-- index: failure_rollups primary key
+-- note: followed by fill_failure_cells and add_failure_cells in the same transaction
+DELETE FROM failure_rollups WHERE grain IN ('day', 'month');
+
+-- name: fill_failure_cells :exec
+-- for: counting days and months anew from quarter-hours
+-- out: rows of failure_cells
+-- index: failure_rollups primary key
+-- note: quarter-hours add up to days in every zone
+INSERT INTO failure_cells
+SELECT bucket, campaign_id, channel, country, sender, error_code, failed, retried, retried_sent, retried_delivered
+FROM failure_rollups WHERE grain = 'quarter' AND slice = 15;
+
+-- name: forget_duration_days :exec
+-- for: another calendar
+-- index: duration_rollups primary key
+-- note: followed by fill_duration_cells and add_duration_cells in the same transaction
+DELETE FROM duration_rollups WHERE grain IN ('day', 'month');
+
+-- name: fill_duration_cells :exec
+-- for: counting days and months anew from quarter-hours
+-- out: rows of duration_cells
+-- index: duration_rollups primary key
+-- note: quarter-hours add up to days in every zone
+INSERT INTO duration_cells
+SELECT bucket, measure, campaign_id, channel, country, sender, messages, microseconds, fastest, slowest, sketch, false
+FROM duration_rollups WHERE grain = 'quarter' AND slice = 15 AND messages > 0;
 
 -- name: add_campaign_counts :exec
 -- for: messages of campaigns by present status and, when skipped, reason
@@ -26,45 +204,49 @@ GROUP BY 1, 2, 3
 HAVING sum(sign) <> 0
 ON CONFLICT (campaign_id, status, reason) DO UPDATE SET messages = r.messages + excluded.messages;
 
--- name: add_delivery_times :exec
--- for: delivery times as sketch rows with exact sum, fastest and slowest
--- in: rows of message_changes
--- index: delivery_time_rollups primary key
--- note: a time is taken back only when a callback with an earlier receive time comes late; fastest and slowest of such
---       a row are then found again from its messages by correct_extremes. The sentinels never survive: a bucket without
---       messages is not read.
-INSERT INTO delivery_time_rollups AS r (grain, bucket, campaign_id, channel, country, idx, messages, microseconds, fastest, slowest)
-SELECT grain, bucket_of(grain, cohort_at), campaign_id, channel, country, sketch_index(delivery_us),
-       sum(n), sum(n * delivery_us),
-       coalesce(min(delivery_us) FILTER (WHERE n > 0), 9223372036854775807), coalesce(max(delivery_us) FILTER (WHERE n > 0), -1)
-FROM (SELECT cohort_at, campaign_id, channel, country, delivery_us, sum(sign)::bigint AS n
-      FROM message_changes WHERE delivery_us IS NOT NULL
-      GROUP BY 1, 2, 3, 4, 5 HAVING sum(sign) <> 0) AS net, (VALUES ('minute'), ('quarter')) AS grains (grain)
-GROUP BY 1, 2, 3, 4, 5, 6
-ON CONFLICT (grain, bucket, campaign_id, channel, country, idx) DO UPDATE
-SET messages = r.messages + excluded.messages, microseconds = r.microseconds + excluded.microseconds,
-    fastest = least(r.fastest, excluded.fastest), slowest = greatest(r.slowest, excluded.slowest);
-
 -- name: correct_extremes :exec
--- for: fastest and slowest of sketch rows from which a time was taken back
--- in: rows of message_changes
+-- for: fastest and slowest of minutes and quarter-hours from which a time was taken back
+-- in: rows of duration_cells, after add_duration_cells
 -- index: messages (cohort_at)
 -- note: minimum and maximum cannot be subtracted; reads the raw rows of the few buckets concerned, mostly none
-UPDATE delivery_time_rollups r
+UPDATE duration_rollups r
 SET fastest = found.fastest, slowest = found.slowest
 FROM (
-    SELECT DISTINCT grain, bucket_of(grain, cohort_at) AS bucket, campaign_id, channel, country, sketch_index(delivery_us) AS idx
-    FROM (SELECT cohort_at, campaign_id, channel, country, delivery_us FROM message_changes WHERE delivery_us IS NOT NULL
-          GROUP BY 1, 2, 3, 4, 5 HAVING sum(sign) < 0) AS removed, (VALUES ('minute'), ('quarter')) AS grains (grain)
+    SELECT DISTINCT t.grain, t.bucket, c.measure, t.campaign_id, t.channel, t.country, t.sender
+    FROM duration_cells c, rollup_targets(c.at, c.campaign_id, c.channel, c.country, c.sender) AS t
+    WHERE c.has_less AND t.grain IN ('minute', 'quarter')
 ) AS stale, LATERAL (
-    SELECT coalesce(min(m.delivery_us), 0) AS fastest, coalesce(max(m.delivery_us), 0) AS slowest
-    FROM messages m
-    WHERE m.cohort_at >= stale.bucket AND m.cohort_at < stale.bucket + CASE stale.grain WHEN 'minute' THEN interval '1 minute' ELSE interval '15 minutes' END
+    SELECT coalesce(min(told.us), 9223372036854775807) AS fastest, coalesce(max(told.us), -1) AS slowest
+    FROM messages m, LATERAL (VALUES ('delivery', m.delivery_us), ('queue', m.queue_us), ('carrier', m.carrier_us)) AS told (measure, us)
+    WHERE m.cohort_at >= stale.bucket AND m.cohort_at < bucket_end(stale.grain, stale.bucket)
       AND coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000') = stale.campaign_id
-      AND m.channel = stale.channel AND coalesce(m.country, '') = stale.country
-      AND sketch_index(m.delivery_us) = stale.idx
+      AND m.channel = stale.channel AND coalesce(m.country, '') = stale.country AND m.sender = stale.sender
+      AND told.measure = stale.measure
 ) AS found
-WHERE (r.grain, r.bucket, r.campaign_id, r.channel, r.country, r.idx) = (stale.grain, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.idx);
+WHERE (r.grain, r.slice, r.measure, r.bucket, r.campaign_id, r.channel, r.country, r.sender)
+    = (stale.grain, 15, stale.measure, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.sender);
+
+-- name: correct_wider_extremes :exec
+-- for: fastest and slowest of sums from which a time was taken back
+-- in: rows of duration_cells; grain, finer: what it is made of (a quarter's slices and days of quarters, months of days)
+-- index: duration_rollups primary key
+-- note: from the finer rows, which are right by then; a day's slices from quarter-hours of all dimensions
+UPDATE duration_rollups r
+SET fastest = found.fastest, slowest = found.slowest
+FROM (
+    SELECT DISTINCT t.slice, t.bucket, c.measure, t.campaign_id, t.channel, t.country, t.sender
+    FROM duration_cells c, rollup_targets(c.at, c.campaign_id, c.channel, c.country, c.sender) AS t
+    WHERE c.has_less AND t.grain = %(grain)s
+) AS stale, LATERAL (
+    SELECT coalesce(min(f.fastest), 9223372036854775807) AS fastest, coalesce(max(f.slowest), -1) AS slowest
+    FROM duration_rollups f
+    WHERE f.grain = %(finer)s AND f.slice = CASE %(finer)s WHEN 'quarter' THEN 15 ELSE stale.slice END AND f.measure = stale.measure
+      AND f.bucket >= stale.bucket AND f.bucket < bucket_end(%(grain)s, stale.bucket) AND f.messages > 0
+      AND (stale.slice & 1 = 0 OR f.campaign_id = stale.campaign_id) AND (stale.slice & 2 = 0 OR f.channel = stale.channel)
+      AND (stale.slice & 4 = 0 OR f.country = stale.country) AND (stale.slice & 8 = 0 OR f.sender = stale.sender)
+) AS found
+WHERE (r.grain, r.slice, r.measure, r.bucket, r.campaign_id, r.channel, r.country, r.sender)
+    = (%(grain)s, stale.slice, stale.measure, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.sender);
 
 -- name: add_inbound_counts :exec
 -- for: inbound messages by intent
@@ -100,103 +282,144 @@ INSERT INTO user_rollups AS r (consent_state, users)
 SELECT consent_state, sum(sign) FROM user_changes GROUP BY 1 HAVING sum(sign) <> 0
 ON CONFLICT (consent_state) DO UPDATE SET users = r.users + excluded.users;
 
--- name: count_by_status :many
--- for: messages of a scope by present status and channel
--- in: since, until; campaign_id, channel, country or NULL for all
--- out: status, channel, messages, sent, conflicts
+-- name: count_messages :one
+-- for: messages of a scope by present status
+-- in: since, until; slice; campaign_ids, channel, country, sender or NULL for all
+-- out: messages, sent, conflicts, replied, stopped, now_… (messages)
 -- index: message_rollups primary key; messages (cohort_at) for less than a minute at each end
 -- note: cost follows the number of buckets, not of messages
-SELECT status, channel, sum(messages)::bigint AS messages, sum(sent)::bigint AS sent, sum(conflicts)::bigint AS conflicts
-FROM message_counts(%(since)s, %(until)s)
-WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+SELECT coalesce(sum(messages), 0)::bigint AS messages, coalesce(sum(sent), 0)::bigint AS sent, coalesce(sum(conflicts), 0)::bigint AS conflicts,
+       coalesce(sum(replied), 0)::bigint AS replied, coalesce(sum(stopped), 0)::bigint AS stopped, coalesce(sum(now_accepted), 0)::bigint AS now_accepted,
+       coalesce(sum(now_scheduled), 0)::bigint AS now_scheduled, coalesce(sum(now_queued), 0)::bigint AS now_queued, coalesce(sum(now_sending), 0)::bigint AS now_sending,
+       coalesce(sum(now_sent), 0)::bigint AS now_sent, coalesce(sum(now_canceled), 0)::bigint AS now_canceled, coalesce(sum(now_failed), 0)::bigint AS now_failed,
+       coalesce(sum(now_undelivered), 0)::bigint AS now_undelivered, coalesce(sum(now_delivered), 0)::bigint AS now_delivered, coalesce(sum(now_read), 0)::bigint AS now_read
+FROM message_counts(%(since)s, %(until)s, %(slice)s, 'month')
+WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
   AND (%(country)s::text IS NULL OR country = %(country)s)
-GROUP BY status, channel
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s);
+
+-- name: count_messages_by :many
+-- for: messages of a scope by one dimension
+-- in: as count_messages; dimension: campaign, channel, country or sender, which the slice must have
+-- out: name, and as count_messages
+-- index: as count_messages
+-- note: as count_messages
+SELECT CASE %(dimension)s WHEN 'campaign' THEN campaign_id::text WHEN 'channel' THEN channel WHEN 'country' THEN country ELSE sender END AS name,
+       coalesce(sum(messages), 0)::bigint AS messages, coalesce(sum(sent), 0)::bigint AS sent, coalesce(sum(conflicts), 0)::bigint AS conflicts,
+       coalesce(sum(replied), 0)::bigint AS replied, coalesce(sum(stopped), 0)::bigint AS stopped, coalesce(sum(now_accepted), 0)::bigint AS now_accepted,
+       coalesce(sum(now_scheduled), 0)::bigint AS now_scheduled, coalesce(sum(now_queued), 0)::bigint AS now_queued, coalesce(sum(now_sending), 0)::bigint AS now_sending,
+       coalesce(sum(now_sent), 0)::bigint AS now_sent, coalesce(sum(now_canceled), 0)::bigint AS now_canceled, coalesce(sum(now_failed), 0)::bigint AS now_failed,
+       coalesce(sum(now_undelivered), 0)::bigint AS now_undelivered, coalesce(sum(now_delivered), 0)::bigint AS now_delivered, coalesce(sum(now_read), 0)::bigint AS now_read
+FROM message_counts(%(since)s, %(until)s, %(slice)s, 'month')
+WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+  AND (%(country)s::text IS NULL OR country = %(country)s)
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+GROUP BY 1
 HAVING sum(messages) > 0;
 
--- name: count_in_status :one
--- for: messages of a scope in one status; with until = 72 h ago and SENT: delivery unknown
--- in: as count_by_status; status
--- out: messages
--- index: as count_by_status
--- note: until may lie before since: nothing is counted then
-SELECT coalesce(sum(messages), 0)::bigint AS messages
-FROM message_counts(%(since)s, greatest(%(since)s::timestamptz, %(until)s))
-WHERE status = %(status)s
-  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
-  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-  AND (%(country)s::text IS NULL OR country = %(country)s);
+-- name: list_durations :many
+-- for: the sketches of durations of a scope
+-- in: as count_messages; measures text[]
+-- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays
+-- index: duration_rollups primary key
+-- note: some hundred elements for each month, day or quarter-hour, whatever the number of messages
+WITH found AS MATERIALIZED (
+    SELECT measure, messages, microseconds, fastest, slowest, sketch
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, 'month', %(measures)s)
+    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+      AND (%(country)s::text IS NULL OR country = %(country)s)
+      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+), placed AS (
+    SELECT measure, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM found, unnest(sketch) AS element
+    GROUP BY 1, 2
+)
+SELECT f.measure, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
+       (SELECT array_agg(p.place ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
+       (SELECT array_agg(p.n ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
+FROM found f
+GROUP BY f.measure
+HAVING sum(f.messages) > 0;
 
--- name: list_delivery_times :many
--- for: the sketch of delivery times of a scope
--- in: as count_by_status
--- out: idx (sketch_index), messages, microseconds (sum), fastest, slowest (microseconds)
--- index: delivery_time_rollups primary key
--- note: some hundred rows at the most, whatever the number of messages
-SELECT idx, sum(messages)::bigint AS messages, sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest, max(slowest) AS slowest
-FROM delivery_time_counts(%(since)s, %(until)s)
-WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
-  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-  AND (%(country)s::text IS NULL OR country = %(country)s)
-GROUP BY idx;
+-- name: list_durations_by :many
+-- for: the sketches of delivery times by one dimension
+-- in: as count_messages_by; measures text[]
+-- out: name, and as list_durations
+-- index: duration_rollups primary key
+-- note: as list_durations
+WITH found AS MATERIALIZED (
+    SELECT CASE %(dimension)s WHEN 'campaign' THEN campaign_id::text WHEN 'channel' THEN channel WHEN 'country' THEN country ELSE sender END AS name, messages, microseconds, fastest, slowest, sketch
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, 'month', %(measures)s)
+    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+      AND (%(country)s::text IS NULL OR country = %(country)s)
+      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+), placed AS (
+    SELECT name, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM found, unnest(sketch) AS element
+    GROUP BY 1, 2
+), gathered AS (
+    SELECT name, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts FROM placed WHERE n > 0 GROUP BY 1
+)
+SELECT f.name, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
+       g.places, g.counts
+FROM found f JOIN gathered g USING (name)
+GROUP BY f.name, g.places, g.counts;
 
 -- name: list_bin_counts :many
 -- for: the series of messages by state
--- in: as count_by_status; bins timestamptz[], ascending starts that cover the window
+-- in: as count_messages; bins timestamptz[], ascending starts that cover the window; coarsest: grain that no bin cuts
 -- out: bin (start), sent, delivered, failed, in_flight (messages)
--- index: as count_by_status
+-- index: as count_messages
 -- note: the bins come from outside, because local days are not of equal length
 SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin,
        sum(sent)::bigint AS sent,
-       coalesce(sum(messages) FILTER (WHERE status IN ('DELIVERED', 'READ')), 0)::bigint AS delivered,
-       coalesce(sum(messages) FILTER (WHERE status IN ('FAILED', 'UNDELIVERED')), 0)::bigint AS failed,
-       coalesce(sum(messages) FILTER (WHERE status IN ('ACCEPTED', 'SCHEDULED', 'QUEUED', 'SENDING', 'SENT')), 0)::bigint AS in_flight
-FROM message_counts(%(since)s, %(until)s)
-WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+       sum(now_delivered + now_read)::bigint AS delivered,
+       sum(now_failed + now_undelivered)::bigint AS failed,
+       sum(now_accepted + now_scheduled + now_queued + now_sending + now_sent)::bigint AS in_flight
+FROM message_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s)
+WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
   AND (%(country)s::text IS NULL OR country = %(country)s)
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s)
 GROUP BY bin;
 
 -- name: list_bin_times :many
 -- for: the series of delivery-time sketches
 -- in: as list_bin_counts
--- out: bin (start), idx, messages
--- index: delivery_time_rollups primary key
+-- out: bin (start), places, counts
+-- index: duration_rollups primary key
 -- note: percentiles are taken from the sketch of each bin
-SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, idx, sum(messages)::bigint AS messages
-FROM delivery_time_counts(%(since)s, %(until)s)
-WHERE (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
-  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-  AND (%(country)s::text IS NULL OR country = %(country)s)
-GROUP BY bin, idx;
+SELECT bin, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts
+FROM (
+    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery']), unnest(sketch) AS element
+    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+      AND (%(country)s::text IS NULL OR country = %(country)s)
+      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+    GROUP BY 1, 2) AS placed
+WHERE n > 0
+GROUP BY bin;
 
 -- name: count_failures :many
--- for: failed messages of a scope by error code and country
--- in: as count_by_status
--- out: error_code (0: none named), country ('': unknown), messages
--- index: as count_by_status
--- note: one pass serves both breakdowns
-SELECT error_code, country, sum(messages)::bigint AS messages
-FROM message_counts(%(since)s, %(until)s)
-WHERE status IN ('FAILED', 'UNDELIVERED')
-  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
+-- for: failed and retried messages of a scope by error code
+-- in: as count_messages
+-- out: error_code (0: none named), failed, retried, retried_sent, retried_delivered (messages)
+-- index: failure_rollups primary key
+-- note: as count_messages
+SELECT error_code, sum(failed)::bigint AS failed, sum(retried)::bigint AS retried, sum(retried_sent)::bigint AS retried_sent,
+       sum(retried_delivered)::bigint AS retried_delivered
+FROM failure_counts(%(since)s, %(until)s, %(slice)s, 'month')
+WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
   AND (%(country)s::text IS NULL OR country = %(country)s)
-GROUP BY error_code, country
-HAVING sum(messages) > 0;
-
--- name: count_failed :one
--- for: failed messages of a scope
--- in: as count_by_status
--- out: messages
--- index: as count_by_status
--- note: the window before, for the trend
-SELECT coalesce(sum(messages), 0)::bigint AS messages
-FROM message_counts(%(since)s, %(until)s)
-WHERE status IN ('FAILED', 'UNDELIVERED')
-  AND (%(campaign_id)s::uuid IS NULL OR campaign_id = %(campaign_id)s)
-  AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-  AND (%(country)s::text IS NULL OR country = %(country)s);
+  AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+GROUP BY error_code
+HAVING sum(failed) > 0 OR sum(retried) > 0;
 
 -- name: list_inbound_hours :many
 -- for: inbound messages by local day, local hour and intent
@@ -255,15 +478,14 @@ WHERE campaign_id = ANY (%(campaign_ids)s) AND messages <> 0;
 
 -- name: list_campaign_sent :many
 -- for: how many messages of campaigns the provider took; the status alone does not tell it of failed ones
--- in: campaign_ids uuid[], since timestamptz[], until timestamptz[] (within which all answers came), of equal length
+-- in: campaign_ids; since, until: within which all their answers came
 -- out: campaign_id, sent
 -- index: message_rollups primary key
--- note: quarter-hours of each campaign's own time only; both grains are kept up to date together
-SELECT c.campaign_id, coalesce(sum(r.sent), 0)::bigint AS sent
-FROM unnest(%(campaign_ids)s::uuid[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS c (campaign_id, since, until)
-LEFT JOIN message_rollups r
-    ON r.grain = 'quarter' AND r.bucket >= bucket_of('quarter', c.since) AND r.bucket < c.until AND r.campaign_id = c.campaign_id
-GROUP BY c.campaign_id;
+-- note: months of the campaigns alone, some tens of rows each; all grains are kept up to date together
+SELECT campaign_id, sum(sent)::bigint AS sent
+FROM message_rollups
+WHERE grain = 'month' AND slice = 1 AND bucket > %(since)s::timestamptz - interval '32 days' AND bucket < %(until)s AND campaign_id = ANY (%(campaign_ids)s)
+GROUP BY campaign_id;
 
 -- name: list_campaign_deferred :many
 -- for: what of campaigns is put off until later, and why
@@ -335,6 +557,80 @@ WHERE c.id = ANY (%(campaign_ids)s);
 -- out: campaigns
 -- note: campaigns are made by hand: there are thousands at the most
 SELECT count(*) AS campaigns FROM campaigns WHERE segment_id = %(segment_id)s AND state IN ('draft', 'scheduled');
+
+------------------------------------------------------------------------------------------------------------------
+-- the calendar
+------------------------------------------------------------------------------------------------------------------
+
+-- name: find_timezone :one
+-- for: the zone that days are counted in
+-- out: timezone, '' before the first calendar
+-- note: one row
+SELECT timezone FROM rollup_settings;
+
+-- name: is_calendar :one
+-- for: whether the calendar is the present one
+-- in: calendar (hash)
+-- out: is_calendar
+-- note: a hash of all its days, so that new rules of a zone are noticed too
+SELECT calendar = %(calendar)s AS is_calendar FROM rollup_settings;
+
+-- name: lock_calendar :exec
+-- for: one calendar at a time, and nobody who reads it meanwhile
+-- note: waits for the projector's batch; the next one waits for the new calendar
+LOCK TABLE local_days, rollup_settings IN ACCESS EXCLUSIVE MODE;
+
+-- name: empty_calendar :exec
+-- for: see refresh_calendar
+-- note: DELETE and not TRUNCATE: a reader of an older snapshot still sees its calendar
+DELETE FROM local_days;
+
+-- name: fill_calendar :exec
+-- for: see refresh_calendar
+-- in: starts_at, month_starts_at: timestamptz[] of equal length
+-- note: a century of days
+INSERT INTO local_days (starts_at, month_starts_at)
+SELECT * FROM unnest(%(starts_at)s::timestamptz[], %(month_starts_at)s::timestamptz[]);
+
+-- name: name_calendar :exec
+-- for: see refresh_calendar
+-- in: timezone, calendar (hash)
+-- note: one row
+UPDATE rollup_settings SET timezone = %(timezone)s, calendar = %(calendar)s;
+
+-- name: list_campaign_ids :one
+-- for: the campaigns that were made with a template
+-- in: template_id
+-- out: an array of ids
+-- note: campaigns are made by hand: there are thousands at the most
+SELECT coalesce(array_agg(id), '{}') FROM campaigns WHERE template_id = %(template_id)s;
+
+-- name: move_minutes_since :one
+-- for: minutes that are old enough to be dropped
+-- in: since
+-- out: has_moved
+-- note: by whole quarter-hours, so that a quarter-hour has all of its minutes or none; the row's lock is the retention's
+UPDATE rollup_settings SET minutes_since = bucket_of('quarter', %(since)s)
+WHERE minutes_since < bucket_of('quarter', %(since)s)
+RETURNING true AS has_moved;
+
+-- name: drop_message_minutes :exec
+-- for: see move_minutes_since
+-- index: message_rollups primary key
+-- note: called every few minutes, so few rows each time
+DELETE FROM message_rollups WHERE grain = 'minute' AND slice = 15 AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: drop_failure_minutes :exec
+-- for: see move_minutes_since
+-- index: failure_rollups primary key
+-- note: see drop_message_minutes
+DELETE FROM failure_rollups WHERE grain = 'minute' AND slice = 15 AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: drop_duration_minutes :exec
+-- for: see move_minutes_since
+-- index: duration_rollups primary key
+-- note: see drop_message_minutes
+DELETE FROM duration_rollups WHERE grain = 'minute' AND slice = 15 AND bucket < (SELECT minutes_since FROM rollup_settings);
 
 ------------------------------------------------------------------------------------------------------------------
 -- compliance, checked anew: what the checker does
@@ -707,11 +1003,3 @@ LIMIT %(most)s;
 SELECT a.at
 FROM compliance_place p
 CROSS JOIN LATERAL (SELECT l.at FROM audit_log l WHERE l.xid > p.xid AND l.id > p.floor_id AND l.action LIKE 'compliance.%%' ORDER BY l.xid, l.id LIMIT 1) AS a;
-
--- name: is_campaign :one
--- for: a filter that names a campaign
--- in: campaign_id
--- out: a boolean
--- index: campaigns primary key
--- note: an unknown one would give an empty answer that looks like a clean one
-SELECT EXISTS (SELECT FROM campaigns WHERE id = %(campaign_id)s);

@@ -1,24 +1,68 @@
 """Roll-ups: additive counters and sketches, kept by the differences that a batch left behind.
 
 What one message adds is defined once, in generated columns of `messages`. A change adds the new row and takes back the
-old one, so a roll-up always equals the sum over the rows (`ese rebuild` recounts and compares).
+old one, so a roll-up always equals the sum over the rows (`ese rebuild` recounts and compares). Changes are first summed
+by minute and dimensions into the temporary tables `…_cells`, which then go into the buckets of all grains.
 """
+
+from datetime import datetime, timedelta
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
 SQL = load_queries(__package__)
+# The last 30 days and the 30 before, both of which begin and end with minutes.
+MINUTES_KEPT = timedelta(days=62)
+GRAINS = ("minute", "quarter", "day", "month")
+
+
+async def prepare_connection(conn: Connection) -> None:
+    """Make the connection's working tables; once per connection."""
+    for query in (SQL.create_message_cells, SQL.create_failure_cells, SQL.create_duration_cells):
+        await query.execute(conn)
 
 
 async def add_changes(conn: Connection) -> None:
     """Add what the batch changed, read from the temporary tables `…_changes` of the same transaction."""
+    await add_message_changes(conn)
     for query in (
-        SQL.add_message_counts,
         SQL.add_campaign_counts,
-        SQL.add_delivery_times,
-        SQL.correct_extremes,
         SQL.add_inbound_counts,
         SQL.add_consent_counts,
         SQL.add_user_counts,
     ):
         await query.execute(conn)
+
+
+async def add_message_changes(conn: Connection) -> None:
+    """Add what the batch changed of messages with a cohort."""
+    if await SQL.sum_message_changes.execute(conn):
+        await SQL.add_message_cells.execute(conn, {"grains": list(GRAINS)})
+    if await SQL.sum_failure_changes.execute(conn):
+        await SQL.add_failure_cells.execute(conn, {"grains": list(GRAINS)})
+    if await SQL.sum_duration_changes.execute(conn):
+        await SQL.add_duration_cells.execute(conn, {"grains": list(GRAINS)})
+        if await SQL.has_less.value(conn):
+            await SQL.correct_extremes.execute(conn)
+            for grain, finer in (("quarter", "quarter"), ("day", "quarter"), ("month", "day")):
+                await SQL.correct_wider_extremes.execute(conn, {"grain": grain, "finer": finer})
+
+
+async def recount_days(conn: Connection) -> None:
+    """Count days and months anew from quarter-hours, for another calendar; in one transaction with it."""
+    grains = ["day", "month"]
+    for forget, fill, add in (
+        (SQL.forget_message_days, SQL.fill_message_cells, SQL.add_message_cells),
+        (SQL.forget_failure_days, SQL.fill_failure_cells, SQL.add_failure_cells),
+        (SQL.forget_duration_days, SQL.fill_duration_cells, SQL.add_duration_cells),
+    ):
+        await forget.execute(conn)
+        await fill.execute(conn)
+        await add.execute(conn, {"grains": grains})
+
+
+async def drop_old_minutes(conn: Connection, now: datetime) -> None:
+    """Drop the minutes that are older than MINUTES_KEPT; in a transaction that holds the projector's place."""
+    if await SQL.move_minutes_since.value(conn, {"since": now - MINUTES_KEPT}):
+        for query in (SQL.drop_message_minutes, SQL.drop_failure_minutes, SQL.drop_duration_minutes):
+            await query.execute(conn)

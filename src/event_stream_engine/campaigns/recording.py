@@ -128,7 +128,7 @@ def _conclude(answer: Answer, now: datetime, chance: Random) -> tuple[Finish, Ev
                 due_at=now + wait,
                 reason="provider",
                 is_attempt=pause_seconds is None,
-            ), None
+            ), outcomes.postponed(message_id, answer.at, code)
         case Unknown():
             decision = finish("unknown")
             return Finish(message_id, answer.claim_id, decision, unsure_since=answer.at), outcomes.unsure(

@@ -36,10 +36,10 @@ async def migrate() -> None:
     """Bring the database to this version's tables."""
     settings = open_settings()
     if settings.database_url is not None:
-        applied = await prepare_database(settings.database_url)
+        applied = await prepare_database(settings.database_url, settings.timezone)
     else:
         async with embedded_postgres(settings.data_dir) as url:
-            applied = await prepare_database(url)
+            applied = await prepare_database(url, settings.timezone)
     out.print(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
 
 

@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import ParamSpec
+from zoneinfo import ZoneInfo
 
 import psycopg
 import typer
 import uvloop
 from rich.console import Console
 
-from event_stream_engine.infra.database import connect, describe_database
+from event_stream_engine.analytics.calendar import find_timezone, refresh_calendar
+from event_stream_engine.infra.database import connect, describe_database, transaction
 from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.logs import configure_logs
 from event_stream_engine.infra.migrating import find_pending, migrate
@@ -64,7 +66,7 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
     """
     if settings.database_url is None:
         async with embedded_postgres(settings.data_dir) as url:
-            await prepare_database(url)
+            await prepare_database(url, settings.timezone)
             yield url
         return
     url = settings.database_url
@@ -76,12 +78,22 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
         raise Conflict(
             f"The database {describe_database(url)} lacks {len(pending)} migrations. Run `ese migrate`."
         )
+    async with await connect(url, "ese") as conn:
+        counted_in = await find_timezone(conn)
+    if counted_in != settings.timezone.key:
+        raise Conflict(
+            f"ESE_TIMEZONE is {settings.timezone.key}, but days are counted in {counted_in or 'no zone yet'}. Run"
+            " `ese migrate`, which counts them anew, or set it back."
+        )
     yield url
 
 
-async def prepare_database(url: str) -> list[str]:
-    """Migrate and bring the number patterns up to date; return what was applied."""
+async def prepare_database(url: str, zone: ZoneInfo) -> list[str]:
+    """Migrate, bring the number patterns and the calendar of a zone up to date; return what was applied."""
     applied = await asyncio.to_thread(migrate, url)
     async with await connect(url, "ese-migrate") as conn:
         await refresh_phone_regions(conn)
+        async with transaction(conn):
+            if await refresh_calendar(conn, zone):
+                applied.append(f"calendar of {zone.key}")
     return applied

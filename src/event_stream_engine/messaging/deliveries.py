@@ -59,11 +59,12 @@ async def store_inbound(conn: Connection, *, has_inbound: bool) -> bool:
 
 
 async def classify_inbound(conn: Connection) -> None:
-    """Set what follows from other rows of the inbound messages that `store_inbound` found.
+    """Set what follows from other rows of the inbound messages that `store_inbound` found, and what answers our messages.
 
     Leaves the new live ones in `inbound_new`.
     """
     await SQL.classify_inbound.execute(conn)
+    await SQL.mark_replies.execute(conn)
     await SQL.note_inbound.execute(conn, {"sign": 1})
     await SQL.list_new_inbound.execute(conn)
 

@@ -20,6 +20,13 @@ def refused(message_id: UUID, at: datetime, code: int | None) -> Event:
     return _make("message.refused", message_id, at, once=True, ErrorCode=None if code is None else str(code))
 
 
+def postponed(message_id: UUID, at: datetime, code: int | None) -> Event:
+    """The provider refused an attempt for the moment; it will be made again."""
+    return _make(
+        "message.postponed", message_id, at, once=False, ErrorCode=None if code is None else str(code)
+    )
+
+
 def skipped(message_id: UUID, at: datetime, reason: str) -> Event:
     """It was not handed over and will not be; `reason` is a word like consent_stop."""
     return _make("message.skipped", message_id, at, once=True, Reason=reason)

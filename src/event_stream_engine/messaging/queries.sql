@@ -11,8 +11,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS receipts (
 -- for: see create_receipts
 -- note: a table of its own statement, because a prepared statement holds one command
 CREATE TEMPORARY TABLE IF NOT EXISTS message_changes (
-    sign smallint, recipient_phone text, is_moved boolean, cohort_at timestamptz, campaign_id uuid, channel text, country text,
-    status text, error_code integer, is_sent boolean, is_conflict boolean, delivery_us bigint, skip_reason text, in_reply_to text
+    sign smallint, recipient_phone text, is_moved boolean, cohort_at timestamptz, campaign_id uuid, channel text, country text, sender text,
+    status text, failure_code integer, postponed_code integer, is_sent boolean, is_conflict boolean, is_replied boolean, is_stopped boolean,
+    delivery_us bigint, queue_us bigint, carrier_us bigint, skip_reason text, in_reply_to text
 ) ON COMMIT DELETE ROWS;
 
 -- name: has_own_receipts :one
@@ -42,8 +43,8 @@ WITH external AS (
     RETURNING own.message_id AS own_id, m.*
 ), taken_back AS (
     INSERT INTO message_changes
-    SELECT -1, recipient_phone, true, cohort_at, '00000000-0000-0000-0000-000000000000', channel, coalesce(country, ''),
-           status, failure_code, is_sent, is_conflict, delivery_us, NULL, NULL
+    SELECT -1, recipient_phone, true, cohort_at, '00000000-0000-0000-0000-000000000000', channel, coalesce(country, ''), sender,
+           status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped, delivery_us, queue_us, carrier_us, NULL, NULL
     FROM external
 )
 INSERT INTO receipts (message_id, message_sid, recipient_phone, channel, sender, received_at, code, error_code)
@@ -94,7 +95,9 @@ WITH grouped AS (
            min(ARRAY[to_char(received_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS'), reason]) FILTER (WHERE outcome = 'skipped') AS skip,
            min(received_at) FILTER (WHERE outcome = 'skipped') AS skipped_at,
            max(received_at) FILTER (WHERE outcome = 'unsure') AS unsure_at,
-           max(received_at) FILTER (WHERE outcome = 'requeued') AS requeued_at
+           max(received_at) FILTER (WHERE outcome = 'requeued') AS requeued_at,
+           min(received_at) FILTER (WHERE outcome = 'postponed') AS postponed_at,
+           min(ARRAY[(date_part('epoch', received_at) * 1000000)::bigint, coalesce(error_code, 0)]) FILTER (WHERE outcome = 'postponed') AS postponement
     FROM (SELECT *, round(date_part('epoch', received_at) * 1000000)::bigint * 16 + code AS key FROM receipts) AS keyed
     GROUP BY 1
 ), own AS MATERIALIZED (
@@ -108,6 +111,7 @@ WITH grouped AS (
            o.first_seen_at AS old_first_seen_at, o.first_status AS old_first_status, o.last_status AS old_last_status, o.last_seen_at AS old_last_seen_at,
            o.early_status AS old_early_status, o.sent_at AS old_sent_at, o.canceled_at AS old_canceled_at, o.delivered_at AS old_delivered_at, o.read_at AS old_read_at,
            o.answered_at AS old_answered_at, o.skipped_at AS old_skipped_at, o.skip_reason AS old_skip_reason, o.unsure_at AS old_unsure_at, o.requeued_at AS old_requeued_at,
+           o.postponed_at AS old_postponed_at, o.postponed_code AS old_postponed_code,
            g.failed_at IS NOT NULL AND (o.failed_at IS NULL OR (g.failed_at, (g.failure[1] & 15), g.failure[2])
                < (o.failed_at, o.failed_status::bigint, coalesce(o.error_code, 0)::bigint)) AS is_failure_new
     FROM grouped g LEFT JOIN old o USING (name)
@@ -130,7 +134,9 @@ WITH grouped AS (
            least(old_skipped_at, skipped_at) AS skipped_at,
            CASE WHEN skipped_at < coalesce(old_skipped_at, 'infinity') THEN skip[2] ELSE old_skip_reason END AS skip_reason,
            greatest(old_unsure_at, unsure_at) AS unsure_at,
-           greatest(old_requeued_at, requeued_at) AS requeued_at
+           greatest(old_requeued_at, requeued_at) AS requeued_at,
+           least(old_postponed_at, postponed_at) AS postponed_at,
+           CASE WHEN postponed_at < coalesce(old_postponed_at, 'infinity') THEN postponement[2]::integer ELSE old_postponed_code END AS postponed_code
     FROM compared
     WHERE id IS NULL
        OR first_seen_at < coalesce(old_first_seen_at, 'infinity') OR (first_seen_at = old_first_seen_at AND first_status < old_first_status)
@@ -141,6 +147,7 @@ WITH grouped AS (
        OR message_sid IS NOT NULL AND (old_sid IS NULL OR message_sid < old_sid)
        OR answered_at < coalesce(old_answered_at, 'infinity') OR skipped_at < coalesce(old_skipped_at, 'infinity')
        OR unsure_at > coalesce(old_unsure_at, '-infinity') OR requeued_at > coalesce(old_requeued_at, '-infinity')
+       OR postponed_at < coalesce(old_postponed_at, 'infinity')
 ), inserted AS (
     INSERT INTO messages AS m (id, recipient_phone, channel, sender, country, provider_sid, error_code, first_seen_at,
         first_status, last_status, last_seen_at, early_status, sent_at, canceled_at, failed_at, failed_status, delivered_at, read_at)
@@ -148,28 +155,34 @@ WITH grouped AS (
            coalesce(kept_country, (SELECT p.country FROM phone_country(recipient_phone) AS p)), message_sid, error_code, first_seen_at,
            first_status, last_status, last_seen_at, early_status, sent_at, canceled_at, failed_at, failed_status, delivered_at, read_at
     FROM merged WHERE id IS NULL
-    RETURNING m.id, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.status, m.failure_code, m.is_sent, m.is_conflict, m.delivery_us, m.skip_reason, m.in_reply_to
+    RETURNING m.id, m.provider_sid, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.sender, m.status, m.failure_code, m.postponed_code,
+              m.is_sent, m.is_conflict, m.is_replied, m.is_stopped, m.delivery_us, m.queue_us, m.carrier_us, m.skip_reason, m.in_reply_to
 ), updated AS (
     UPDATE messages m SET
         provider_sid = n.provider_sid, error_code = n.error_code, first_seen_at = n.first_seen_at,
         first_status = n.first_status, last_status = n.last_status, last_seen_at = n.last_seen_at,
         early_status = n.early_status, sent_at = n.sent_at, canceled_at = n.canceled_at, failed_at = n.failed_at,
         failed_status = n.failed_status, delivered_at = n.delivered_at, read_at = n.read_at, answered_at = n.answered_at,
-        skipped_at = n.skipped_at, skip_reason = n.skip_reason, unsure_at = n.unsure_at, requeued_at = n.requeued_at
+        skipped_at = n.skipped_at, skip_reason = n.skip_reason, unsure_at = n.unsure_at, requeued_at = n.requeued_at,
+        postponed_at = n.postponed_at, postponed_code = n.postponed_code
     FROM merged n WHERE m.id = n.id
-    RETURNING m.id, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.status, m.failure_code, m.is_sent, m.is_conflict, m.delivery_us, m.skip_reason, m.in_reply_to
+    RETURNING m.id, m.provider_sid, m.recipient_phone, m.cohort_at, m.campaign_id, m.channel, m.country, m.sender, m.status, m.failure_code, m.postponed_code,
+              m.is_sent, m.is_conflict, m.is_replied, m.is_stopped, m.delivery_us, m.queue_us, m.carrier_us, m.skip_reason, m.in_reply_to
 )
 INSERT INTO message_changes
-SELECT -1, o.recipient_phone, o.cohort_at IS DISTINCT FROM w.cohort_at, o.cohort_at, coalesce(o.campaign_id, '00000000-0000-0000-0000-000000000000'),
-       o.channel, coalesce(o.country, ''), o.status, o.failure_code, o.is_sent, o.is_conflict, o.delivery_us, o.skip_reason, o.in_reply_to
+SELECT -1, o.recipient_phone, (o.cohort_at, o.provider_sid) IS DISTINCT FROM (w.cohort_at, w.provider_sid), o.cohort_at, coalesce(o.campaign_id, '00000000-0000-0000-0000-000000000000'),
+       o.channel, coalesce(o.country, ''), o.sender, o.status, o.failure_code, o.postponed_code, o.is_sent, o.is_conflict, o.is_replied, o.is_stopped,
+       o.delivery_us, o.queue_us, o.carrier_us, o.skip_reason, o.in_reply_to
 FROM updated w JOIN old o USING (id)
 UNION ALL
-SELECT 1, w.recipient_phone, o.cohort_at IS DISTINCT FROM w.cohort_at, w.cohort_at, coalesce(w.campaign_id, '00000000-0000-0000-0000-000000000000'),
-       w.channel, coalesce(w.country, ''), w.status, w.failure_code, w.is_sent, w.is_conflict, w.delivery_us, w.skip_reason, w.in_reply_to
+SELECT 1, w.recipient_phone, (o.cohort_at, o.provider_sid) IS DISTINCT FROM (w.cohort_at, w.provider_sid), w.cohort_at, coalesce(w.campaign_id, '00000000-0000-0000-0000-000000000000'),
+       w.channel, coalesce(w.country, ''), w.sender, w.status, w.failure_code, w.postponed_code, w.is_sent, w.is_conflict, w.is_replied, w.is_stopped,
+       w.delivery_us, w.queue_us, w.carrier_us, w.skip_reason, w.in_reply_to
 FROM updated w JOIN old o USING (id)
 UNION ALL
 SELECT 1, recipient_phone, true, cohort_at, '00000000-0000-0000-0000-000000000000',
-       channel, coalesce(country, ''), status, failure_code, is_sent, is_conflict, delivery_us, NULL, NULL
+       channel, coalesce(country, ''), sender, status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped,
+       delivery_us, queue_us, carrier_us, NULL, NULL
 FROM inserted;
 
 -- name: create_inbound_batch :exec
@@ -183,7 +196,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS inbound_batch (
 -- name: create_inbound_touched :exec
 -- for: the SIDs of inbound messages whose classification the batch may change
 -- note: as create_receipts
-CREATE TEMPORARY TABLE IF NOT EXISTS inbound_touched (message_sid text PRIMARY KEY, is_new boolean NOT NULL DEFAULT false) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS inbound_touched (
+    message_sid text PRIMARY KEY, is_new boolean NOT NULL DEFAULT false, replied_to text
+) ON COMMIT DELETE ROWS;
 
 -- name: create_inbound_changes :exec
 -- for: what the batch did to inbound messages: -1 for each row as it was, +1 as it is
@@ -204,21 +219,21 @@ CREATE TEMPORARY TABLE IF NOT EXISTS inbound_new (
 -- in: rows of inbound_batch and message_changes
 -- out: rows of inbound_touched
 -- index: inbound_events (from_phone, received_at)
--- note: a YES depends on the sender's consent, which late words change; "immediate" depends on our messages, which
---       late receipts add or move; "auto-replied" on our reply having been accepted. All are rare: one index probe for
---       each new message, mostly in vain.
-INSERT INTO inbound_touched (message_sid)
-SELECT i.message_sid
+-- note: a YES depends on the sender's consent, which late words change; "immediate", and which message it answers, on
+--       our messages, which late receipts add or move; "auto-replied" on our reply having been accepted. All are rare:
+--       one index probe for each new message, mostly in vain. replied_to: what it answered before.
+INSERT INTO inbound_touched (message_sid, replied_to)
+SELECT i.message_sid, i.replies_to
 FROM message_changes c
-JOIN inbound_events i ON i.from_phone = c.recipient_phone AND i.received_at BETWEEN c.cohort_at AND c.cohort_at + interval '5 minutes'
+JOIN inbound_events i ON i.from_phone = c.recipient_phone AND i.received_at BETWEEN c.cohort_at AND c.cohort_at + interval '72 hours'
 WHERE c.is_moved
 UNION
-SELECT i.message_sid
+SELECT i.message_sid, i.replies_to
 FROM inbound_batch b
 JOIN inbound_events i ON i.from_phone = b.from_phone
 WHERE b.keyword IN ('stop', 'start', 'yes') AND i.keyword = 'yes'
 UNION
-SELECT i.message_sid
+SELECT i.message_sid, i.replies_to
 FROM message_changes c
 JOIN inbound_events i ON i.message_sid = c.in_reply_to
 ON CONFLICT DO NOTHING;
@@ -250,23 +265,51 @@ WITH inserted AS (
 INSERT INTO inbound_touched (message_sid, is_new) SELECT message_sid, true FROM inserted ON CONFLICT (message_sid) DO UPDATE SET is_new = true;
 
 -- name: classify_inbound :exec
--- for: intent and immediacy of the touched inbound messages
+-- for: intent, immediacy and the message answered of the touched inbound messages
 -- in: rows of inbound_touched, after messages and consent have been brought up to date
 -- index: inbound_events (message_sid), messages (recipient_phone, cohort_at) and (in_reply_to), consent_ledger (phone_e164, occurred_at)
 -- note: a YES re-opens only from STOP: its own ledger entry says what it found
 UPDATE inbound_events i
 SET intent = CASE i.keyword WHEN 'yes' THEN coalesce(y.intent, 'general') ELSE i.keyword END,
-    is_immediate = EXISTS (
-        SELECT FROM messages m
-        WHERE m.recipient_phone = i.from_phone AND m.cohort_at BETWEEN i.received_at - interval '5 minutes' AND i.received_at),
+    is_immediate = coalesce(found.cohort_at >= i.received_at - interval '5 minutes', false),
+    replies_to = found.provider_sid,
     is_auto_replied = EXISTS (SELECT FROM messages m WHERE m.in_reply_to = i.message_sid AND m.is_sent)
 FROM inbound_touched t
+JOIN inbound_events s USING (message_sid)
+LEFT JOIN LATERAL (
+    SELECT m.provider_sid, m.cohort_at FROM messages m
+    WHERE m.recipient_phone = s.from_phone AND m.cohort_at BETWEEN s.received_at - interval '72 hours' AND s.received_at AND m.provider_sid IS NOT NULL
+    ORDER BY m.cohort_at DESC, m.provider_sid DESC LIMIT 1) AS found ON true
 LEFT JOIN (
     SELECT h.message_sid, CASE h.state_before WHEN 'STOP' THEN 'start' ELSE 'general' END AS intent
     FROM consent_history(ARRAY(
         SELECT DISTINCT s.from_phone FROM inbound_touched JOIN inbound_events s USING (message_sid) WHERE s.keyword = 'yes')) AS h
-) AS y USING (message_sid)
+) AS y ON y.message_sid = t.message_sid
 WHERE i.message_sid = t.message_sid;
+
+-- name: mark_replies :exec
+-- for: the messages that the touched inbound messages answer, or no longer do: when first, and when first with STOP
+-- in: rows of inbound_touched, after classify_inbound
+-- out: rows of message_changes
+-- index: inbound_events (replies_to), messages (provider_sid)
+-- note: counted anew from all that answers them, so that order and repetition do not matter
+WITH affected AS (
+    SELECT replied_to AS sid FROM inbound_touched WHERE replied_to IS NOT NULL
+    UNION
+    SELECT i.replies_to FROM inbound_touched t JOIN inbound_events i USING (message_sid) WHERE i.replies_to IS NOT NULL
+), found AS (
+    SELECT a.sid AS provider_sid, r.replied_at, r.stopped_at
+    FROM affected a, LATERAL (SELECT min(i.received_at) AS replied_at, min(i.received_at) FILTER (WHERE i.intent = 'stop') AS stopped_at
+                              FROM inbound_events i WHERE i.replies_to = a.sid) AS r
+), old AS MATERIALIZED (
+    SELECT m.* FROM messages m JOIN found f USING (provider_sid) WHERE (m.replied_at, m.stopped_at) IS DISTINCT FROM (f.replied_at, f.stopped_at) FOR UPDATE OF m
+), new AS (
+    UPDATE messages m SET replied_at = f.replied_at, stopped_at = f.stopped_at FROM found f JOIN old USING (provider_sid) WHERE m.id = old.id RETURNING m.*
+)
+INSERT INTO message_changes
+SELECT sign, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-0000-0000-0000-000000000000'), channel, coalesce(country, ''), sender,
+       status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped, delivery_us, queue_us, carrier_us, skip_reason, in_reply_to
+FROM (SELECT -1 AS sign, * FROM old UNION ALL SELECT 1, * FROM new) AS changed;
 
 -- name: list_new_inbound :exec
 -- for: the batch's new live inbound messages with their intent
@@ -362,8 +405,8 @@ ON CONFLICT (id) DO NOTHING;
 -- for: recounting: every message as one +1 into message_changes
 -- note: after this the roll-ups are added from final rows, not from differences
 INSERT INTO message_changes
-SELECT 1, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-0000-0000-0000-000000000000'), channel, coalesce(country, ''),
-       status, failure_code, is_sent, is_conflict, delivery_us, skip_reason, in_reply_to
+SELECT 1, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-0000-0000-0000-000000000000'), channel, coalesce(country, ''), sender,
+       status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped, delivery_us, queue_us, carrier_us, skip_reason, in_reply_to
 FROM messages;
 
 -- name: note_all_inbound :exec

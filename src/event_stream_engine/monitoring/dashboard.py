@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.analytics.consent import count_users
+from event_stream_engine.analytics.counts import MessageCounts
 from event_stream_engine.analytics.delivery import (
     Delivery,
     DeliveryPoint,
+    count_messages,
     list_delivery_points,
     load_delivery,
 )
@@ -81,7 +83,7 @@ async def load_dashboard(
     campaigns = await SQL.count_running_campaigns.value(conn)
     scope = Scope(window)
     delivery = await load_delivery(conn, scope, now)
-    before = await load_delivery(conn, Scope(window.before()), now)
+    before = await count_messages(conn, Scope(window.before()))
     points = await list_delivery_points(conn, scope, step, zone)
     bins = list_bins(window, step, zone)
     changes = await SQL.list_user_changes.many(conn, _UserChange, {"bins": bins, "until": now})
@@ -105,8 +107,8 @@ async def load_dashboard(
         kpis=[
             _describe_campaigns(campaigns, active, bins),
             *_describe_users(users, changes, bins),
-            _describe_volume(delivery, before, points, window),
-            _describe_delivery_rate(delivery, before, points, window),
+            _describe_volume(delivery.counts, before, points, window),
+            _describe_delivery_rate(delivery.counts, before, points, window),
             _describe_uptime(uptime, now),
         ],
         delivery=delivery,
@@ -211,15 +213,15 @@ def _describe_users(users: dict[str, int], changes: list[_UserChange], bins: lis
 
 
 def _describe_volume(
-    delivery: Delivery, before: Delivery, points: list[DeliveryPoint], window: Window
+    counts: MessageCounts, before: MessageCounts, points: list[DeliveryPoint], window: Window
 ) -> Kpi:
     return Kpi(
         slug="message_volume",
         name="Messages sent",
-        value=delivery.sent,
+        value=counts.sent,
         unit="",
         reason=None,
-        change=change_percent(delivery.sent, before.sent),
+        change=change_percent(counts.sent, before.sent),
         change_unit="%",
         change_is_good=None,  # more is neither good nor bad by itself
         points=[point.sent for point in points],
@@ -231,9 +233,9 @@ def _describe_volume(
 
 
 def _describe_delivery_rate(
-    delivery: Delivery, before: Delivery, points: list[DeliveryPoint], window: Window
+    counts: MessageCounts, before: MessageCounts, points: list[DeliveryPoint], window: Window
 ) -> Kpi:
-    rate, earlier = delivery.delivery_rate_percent, before.delivery_rate_percent
+    rate, earlier = counts.delivery_rate_percent, before.delivery_rate_percent
     change = None if rate is None or earlier is None else round(rate - earlier, 2)
     return Kpi(
         slug="delivery_rate",
@@ -245,8 +247,8 @@ def _describe_delivery_rate(
         change_unit="",
         change_is_good=change > 0 if change else None,
         points=[point.delivery_rate_percent for point in points],
-        numerator=delivery.delivered,
-        denominator=delivery.sent,
+        numerator=counts.delivered,
+        denominator=counts.sent,
         formula="delivered / sent",
         window=window,
     )

@@ -132,7 +132,7 @@ def chart_delivery_rate(series: Series, delivery: Delivery, threshold_percent: f
         },
         {"mark": line, "encoding": {"x": series.axis.encode(), "y": {**y, "field": "settled"}}},
     ]
-    rate = format_rate(delivery.delivery_rate_percent)
+    rate = format_rate(delivery.counts.delivery_rate_percent)
     summary = f"Delivery rate, {series.period.label}: {rate}, threshold {threshold_percent:g} %"
     return _finish(series, layers, rows, ("Delivery rate", "Sent", "In flight"), summary)
 

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
-from event_stream_engine.analytics.scope import Scope
-from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.analytics.scope import Scope, find_campaign_ids
+from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.formats import format_window
@@ -24,7 +24,7 @@ PERIODS = {
 }
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
-_FILTERS = ("campaign_id", "channel", "country")
+_FILTERS = ("campaign_id", "template_id", "channel", "country", "sender")
 _MOST_POINTS = 60
 _STEPS = (
     (timedelta(minutes=5), "5 minutes"),
@@ -51,14 +51,16 @@ _WINDOW_MEANING = (
     ("until", "End of the window, not part of it; now when left out."),
 )
 # For `openapi_extra` of the routes that call one of the readers below, because FastAPI cannot see into these.
-PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
 _CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
+PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
 CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
     _CAMPAIGN_MEANING,
+    ("template_id", "Only the messages of campaigns with this template."),
     ("channel", "Only this channel, like sms or whatsapp."),
     ("country", "Only recipients of this country, two capital letters like US."),
+    ("sender", "Only messages from this number, or messaging service's SID."),
 )
 
 
@@ -83,39 +85,40 @@ def read_period(request: Request) -> Period:
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
-    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters. Errors: as read_scope."""
+    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters.
+
+    Errors: Invalid naming the parameter.
+    """
     _refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
-    return _read_period(request), _read_campaign_id(request)
+    return _read_period(request), _read_id(request, "campaign_id")
 
 
-def read_scope(request: Request) -> Scope:
-    """Read the period and the filters `campaign_id`, `channel` and `country`. Errors: Invalid naming the parameter."""
+async def load_scope(conn: Connection, request: Request) -> Scope:
+    """Read the period and the filters of a figure of messages, which all hold at once.
+
+    Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
+    """
     _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    campaign_id = _read_campaign_id(request)
-    channel, country = (request.query_params.get(name) for name in ("channel", "country"))
+    channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
-    return Scope(_read_period(request).window, campaign_id, channel, country)
+    if sender is not None:
+        sender = re.sub(r"^ (?=\d)", "+", sender)  # a plus sign that was not escaped arrives as a space
+        if not re.fullmatch(r"\+?[A-Za-z0-9]{1,40}", sender):
+            raise Invalid(f"{sender!r} is no sender; use a number like +14155238886.", "sender")
+    window = _read_period(request).window
+    ids = (_read_id(request, "campaign_id"), _read_id(request, "template_id"))
+    return Scope(window, await find_campaign_ids(conn, *ids), channel, country, sender)
 
 
-def frame_answer(request: Request, window: Window) -> dict[str, Any]:
-    """Return what stands above the figures of every answer: as of when, of which window, in which zone."""
-    resources = resources_of(request)
-    return {
-        "as_of": format_instant(resources.clock.now()),
-        "window": {"since": format_instant(window.since), "until": format_instant(window.until)},
-        "time_zone": resources.settings.timezone.key,
-    }
-
-
-def _read_campaign_id(request: Request) -> UUID | None:
-    given = request.query_params.get("campaign_id")
+def _read_id(request: Request, name: str) -> UUID | None:
+    text = request.query_params.get(name)
     try:
-        return None if given is None else UUID(given)
+        return None if text is None else UUID(text)
     except ValueError:
-        raise Invalid(f"{given!r} is no campaign id.", "campaign_id") from None
+        raise Invalid(f"{text!r} is no id.", name) from None
 
 
 def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:

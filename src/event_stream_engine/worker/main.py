@@ -11,7 +11,8 @@ import psycopg
 
 from event_stream_engine.access.sessions import delete_expired_sessions
 from event_stream_engine.access.throttle import delete_past_attempts
-from event_stream_engine.infra.database import connect
+from event_stream_engine.analytics import rollups
+from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
@@ -64,6 +65,9 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
+                        async with transaction(conn):
+                            if await log.lock_place(conn) is not None:  # else the next time
+                                await rollups.drop_old_minutes(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)

@@ -39,6 +39,7 @@ async def open_projector(url: str) -> Connection:
         await conn.execute("SET synchronous_commit = off")
         await log.prepare_reader(conn)
         await projection.prepare_connection(conn)
+        await rollups.prepare_connection(conn)
     except BaseException:
         await conn.close()
         raise

@@ -31,7 +31,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "consent_ledger": ("recorded_at", "xid"),
     "users": ("updated_at",),
     "message_rollups": (),
-    "delivery_time_rollups": (),
+    "failure_rollups": (),
+    "duration_rollups": (),
     "inbound_rollups": (),
     "consent_rollups": (),
     "user_rollups": (),
@@ -50,12 +51,13 @@ _GIVEN = {
     "users": ("phone_e164, attributes, created_at, country, timezone, updated_at", "true"),
 }
 _COUNTED = {
-    "message_rollups": "messages",
-    "delivery_time_rollups": "messages",
-    "inbound_rollups": "messages",
-    "consent_rollups": "transitions",
-    "user_rollups": "users",
-    "campaign_rollups": "messages",
+    "message_rollups": ("messages",),
+    "failure_rollups": ("failed", "retried"),
+    "duration_rollups": ("messages",),
+    "inbound_rollups": ("messages",),
+    "consent_rollups": ("transitions",),
+    "user_rollups": ("users",),
+    "campaign_rollups": ("messages",),
 }
 _SCRATCH = ("dead_letters",)
 
@@ -198,7 +200,9 @@ def _rows(table: str, schema: str) -> sql.Composed:
     return sql.SQL("SELECT to_jsonb(t) - {}::text[] AS r FROM {} AS t WHERE {}").format(
         sql.Literal(list(_TABLES[table])),
         sql.Identifier(schema, table),
-        sql.SQL("true") if counted is None else sql.SQL("{} <> 0").format(sql.Identifier(counted)),
+        sql.SQL(" OR ").join(sql.SQL("{} <> 0").format(sql.Identifier(name)) for name in counted)
+        if counted
+        else sql.SQL("true"),
     )
 
 

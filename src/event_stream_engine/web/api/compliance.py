@@ -26,11 +26,8 @@ from event_stream_engine.kernel.stats import percent
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.periods import (
-    CAMPAIGN_PERIOD_PARAMETERS,
-    frame_answer,
-    read_campaign_period,
-)
+from event_stream_engine.web.figures import describe_frame
+from event_stream_engine.web.periods import CAMPAIGN_PERIOD_PARAMETERS, read_campaign_period
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/compliance", tags=["compliance"])
@@ -51,7 +48,7 @@ async def show_compliance(request: Request) -> dict[str, Any]:
     period, campaign_id = read_campaign_period(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_compliance(conn, period.window, campaign_id)
-    return frame_answer(request, period.window) | describe_compliance(found)
+    return describe_frame(request, period.window) | describe_compliance(found)
 
 
 @router.get("/violations", openapi_extra=CAMPAIGN_PERIOD_PARAMETERS)
@@ -72,7 +69,7 @@ async def show_violations(
         )
     shown = found[:limit]
     last = shown[-1] if len(found) > limit else None
-    return frame_answer(request, period.window) | {
+    return describe_frame(request, period.window) | {
         "items": [_describe_violation(violation) for violation in shown],
         "next_cursor": None if last is None else write_cursor(format_instant(last.at), last.id),
     }
@@ -88,7 +85,7 @@ async def recheck(request: Request, body: RecheckBody) -> dict[str, Any]:
     async with resources.pool.connection() as conn, transaction(conn):
         rechecked = await recheck_window(conn, actor_of(request), window, resources.clock.now())
         found = await load_compliance(conn, window, None)
-    return frame_answer(request, window) | {"rechecked": rechecked} | describe_compliance(found)
+    return describe_frame(request, window) | {"rechecked": rechecked} | describe_compliance(found)
 
 
 def check_kind(kind: str | None) -> None:

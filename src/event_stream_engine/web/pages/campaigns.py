@@ -195,7 +195,7 @@ async def show_campaign(
             reach = await _count_reach(conn, campaign.segment_id, now)
         else:
             window = Window(ran.started_at, max(now, ran.started_at + timedelta(seconds=1)))
-            context["failures"] = failures = await load_failures(conn, Scope(window, campaign_id))
+            context["failures"] = failures = await load_failures(conn, Scope(window, [campaign_id]))
             context["failure_summary"] = summarise_failures(failures, progress.handed_over)
             context |= await _draw_pace(conn, campaign, zone, now)
             context |= (
@@ -309,7 +309,7 @@ async def _draw_pace(conn: Connection, campaign: Campaign, zone: ZoneInfo, now: 
         speeds = [Speed(since + number * step, messages) for number, messages in enumerate(taken)]
     else:
         step = choose_step(ended - began, timedelta(minutes=1))
-        scope = Scope(Window(began, max(ended, began + step)), campaign.id)
+        scope = Scope(Window(began, max(ended, began + step)), [campaign.id])
         points = await list_delivery_points(conn, scope, step, zone)
         speeds = [Speed(point.at, point.sent) for point in points]
     chart: Chart = chart_speed(speeds, step, campaign.rate_per_second, zone, name=name)

@@ -87,11 +87,11 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         time=chart_delivery_time(series, delivery),
         failures=failures,
         failure_rows=gather_rare(failures.rows),
-        failure_summary=summarise_failures(failures, delivery.attempted),
+        failure_summary=summarise_failures(failures, delivery.counts.messages),
         feed_place=place,
         events=[event | {"detail": describe_detail(event)} for event in events],
         kinds=KINDS,
-        is_new=not events and not delivery.recipients,
+        is_new=not events and not delivery.counts.messages,
         delivery_export=f"/api/v1/analytics/delivery?{chosen}",
         failure_export=f"/api/v1/analytics/errors?{chosen}",
     )

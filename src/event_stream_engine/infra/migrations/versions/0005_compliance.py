@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0005_compliance"
-down_revision = "0002_campaigns"
+down_revision = "0003_figures"
 
 
 def upgrade() -> None:
