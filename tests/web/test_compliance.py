@@ -173,7 +173,7 @@ async def test_page_shows_figures_evidence_and_no_number(engine: Engine) -> None
         assert "2000003" not in page.text, address
     text = (await load_page(engine, "/compliance")).text
     assert "91.67" in text
-    assert "Was in STOP since" in text
+    assert "The ledger says STOP since" in text
     assert "12 in one second, the limit is 10" in text
     assert "+1 415 ••• ••03" in text
 

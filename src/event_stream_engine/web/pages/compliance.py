@@ -1,7 +1,7 @@
 """`/compliance`: can we prove it?"""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -22,7 +22,7 @@ from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.api.compliance import check_kind
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.formats import format_clock, format_duration, format_number
+from event_stream_engine.web.formats import format_clock, format_duration, format_moment, format_number
 from event_stream_engine.web.periods import PERIODS, read_campaign_period
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
@@ -119,13 +119,14 @@ def describe_evidence(violation: Violation, zone: ZoneInfo) -> str:
 
 def _describe_consent(evidence: dict[str, Any], at: datetime, zone: ZoneInfo) -> str:
     state = evidence["state"]
-    if "said_at" not in evidence:
-        return "The ledger has no entry from before"
+    if state == "UNKNOWN":
+        return "No entry of the ledger from before says opted in"
     said, known = (datetime.fromisoformat(evidence[name]) for name in ("said_at", "known_at"))
-    text = f"Was in {CONSENT_STATES[state][1]} since {format_clock(said, zone)}"
+    since = format_clock(said, zone) if at - said < timedelta(days=1) else format_moment(said, zone)
+    text = f"The ledger says {CONSENT_STATES[state][1]} since {since}"
     if known > at:
         late = format_duration((known - at).total_seconds())
-        text += f", which became known {late} after the hand-over"
+        text += f", known {late} after the hand-over"
     return text
 
 
