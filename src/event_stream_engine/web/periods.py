@@ -51,11 +51,13 @@ _WINDOW_MEANING = (
     ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
     ("until", "End of the window, not part of it; now when left out."),
 )
-# For `openapi_extra` of the routes that call `read_period` or `load_scope`, because FastAPI cannot see into these.
+# For `openapi_extra` of the routes that call one of the readers below, because FastAPI cannot see into these.
+_CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
 PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
-    ("campaign_id", "Only the messages of this campaign."),
+    _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
     ("channel", "Only this channel, like sms or whatsapp."),
     ("country", "Only recipients of this country, two capital letters like US."),
@@ -81,6 +83,15 @@ def read_period(request: Request) -> Period:
     """
     _refuse_unknown(request, _WINDOW_PARAMETERS)
     return _read_period(request)
+
+
+def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
+    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters.
+
+    Errors: Invalid naming the parameter.
+    """
+    _refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
+    return _read_period(request), _read_id(request, "campaign_id")
 
 
 async def load_scope(conn: Connection, request: Request) -> Scope:

@@ -4,6 +4,7 @@ from event_stream_engine.web.pages import (
     audience,
     campaign_messages,
     campaigns,
+    compliance,
     imports,
     monitoring,
     replies,
@@ -24,5 +25,6 @@ PAGES = tuple(
         audience,
         segments,
         imports,
+        compliance,
     )
 )
