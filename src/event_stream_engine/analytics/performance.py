@@ -64,20 +64,13 @@ class Performance:
 def scope_campaigns(campaigns: Sequence[Campaign], now: datetime, zone: ZoneInfo) -> Scope:
     """Return the scope of all messages of campaigns.
 
-    It is made of whole months, because theirs lie within them all the same, and at the end of a window minutes and
-    messages would have to be read one by one.
+    It is made of whole days, because theirs lie within them all the same, and at the end of a window minutes and messages
+    would have to be read one by one.
     """
     since = min(one.started_at or now for one in campaigns)
     until = max(one.finished_at or now for one in campaigns) + LATE_ANSWERS
-    window = Window(
-        _begin_month(since, zone), _begin_month(_begin_month(until, zone) + timedelta(days=32), zone)
-    )
+    window = Window(local_midnight(since, zone), local_midnight(until + timedelta(days=1), zone))
     return Scope(window, [one.id for one in campaigns])
-
-
-def _begin_month(at: datetime, zone: ZoneInfo) -> datetime:
-    local = at.astimezone(zone)
-    return local_midnight(local.replace(day=1, hour=12), zone).astimezone(at.tzinfo)
 
 
 async def load_performance(

@@ -28,6 +28,7 @@ from event_stream_engine.web.api import (
     analytics,
     campaign_figures,
     campaigns,
+    compliance,
     effectiveness,
     imports,
     monitoring,
@@ -99,7 +100,7 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, campaign_figures, effectiveness, monitoring)
+    figures = (analytics, campaign_figures, effectiveness, compliance, monitoring)
     for api in (*figures, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

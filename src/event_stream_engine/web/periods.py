@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
-from event_stream_engine.analytics.scope import Scope, find_campaign_ids
+from event_stream_engine.analytics.scope import MONTH, Scope, find_campaign_ids
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
@@ -34,7 +34,8 @@ _STEPS = (
     (timedelta(hours=6), "6 hours"),
     (timedelta(days=1), "day"),
     (timedelta(days=7), "week"),
-    (timedelta(days=84), "12 weeks"),
+    (MONTH, "month"),
+    (4 * MONTH, "4 months"),
 )
 
 
@@ -47,7 +48,7 @@ def _describe_parameters(*described: tuple[str, str]) -> dict[str, Any]:
 
 
 def describe_window(default: str) -> dict[str, Any]:
-    """Return `openapi_extra` of a route that calls `read_period` or `read_window`, because FastAPI cannot see into these."""
+    """Return `openapi_extra` of a route that calls a reader of windows below, because FastAPI cannot see into these."""
     return _describe_parameters(*_explain_window(default))
 
 
@@ -59,10 +60,12 @@ def _explain_window(default: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+_CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
 PERIOD_PARAMETERS = describe_window("24h")
+CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_explain_window("24h"),
-    ("campaign_id", "Only the messages of this campaign."),
+    _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
     ("channel", "Only this channel, like sms or whatsapp."),
     ("country", "Only recipients of this country, two capital letters like US."),
@@ -97,6 +100,15 @@ def read_window(request: Request, default: str) -> Window:
     """
     refuse_unknown(request, _WINDOW_PARAMETERS)
     return _read_period(request, default).window
+
+
+def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
+    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters.
+
+    Errors: Invalid naming the parameter.
+    """
+    refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
+    return _read_period(request), _read_id(request, "campaign_id")
 
 
 async def load_scope(conn: Connection, request: Request) -> Scope:

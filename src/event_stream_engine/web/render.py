@@ -21,7 +21,12 @@ from event_stream_engine.web.charts import theme
 from event_stream_engine.web.sparklines import draw_sparkline
 
 # Address and name of each room of the console, in the order of the header.
-ROOMS = (("/monitoring", "Monitoring"), ("/campaigns", "Campaigns"), ("/audience", "Audience"))
+ROOMS = (
+    ("/monitoring", "Monitoring"),
+    ("/campaigns", "Campaigns"),
+    ("/audience", "Audience"),
+    ("/compliance", "Compliance"),
+)
 STATIC_DIR = Path(__file__).parent / "static"
 
 
@@ -69,6 +74,7 @@ _TEMPLATES.globals |= {
     "IMPORT_STATES": wording.IMPORT_STATES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
     "STEPS": wording.STEPS,
+    "VIOLATIONS": wording.VIOLATIONS,
 }
 _TEMPLATES.filters |= {
     "number": formats.format_number,

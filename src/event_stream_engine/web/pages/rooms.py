@@ -6,6 +6,7 @@ from event_stream_engine.web.pages import (
     campaign_forms,
     campaign_messages,
     campaigns,
+    compliance,
     imports,
     monitoring,
     replies,
@@ -28,5 +29,6 @@ PAGES = tuple(
         audience,
         segments,
         imports,
+        compliance,
     )
 )
