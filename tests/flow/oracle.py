@@ -10,8 +10,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from math import ceil
+from math import ceil, sqrt
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -38,7 +39,7 @@ EXPORTS: Mapping[str, tuple[Mapping[str, str], str]] = {
         "FROM consent_ledger WHERE message_sid IS NULL",
     ),
     "campaigns": (
-        {"id": "VARCHAR", "name": "VARCHAR", "segment_id": "VARCHAR", "template_id": "VARCHAR", "state": "VARCHAR", "created_at": "instant"},
+        {"id": "VARCHAR", "name": "VARCHAR", "segment_id": "VARCHAR", "template_id": "VARCHAR", "state": "VARCHAR", "created_at": "instant", "started_at": "instant", "finished_at": "instant"},
         "FROM campaigns",
     ),
     "segments": ({"id": "VARCHAR", "name": "VARCHAR"}, "FROM segments"),
@@ -118,7 +119,7 @@ _FOLLOWING = (
         FROM ranked GROUP BY name
     ), handed AS (
         SELECT id AS name, min(seen_at) FILTER (WHERE kind IN ('accepted', 'refused')) AS answered_at,
-               first(reason ORDER BY seen_at) FILTER (WHERE kind = 'skipped') AS skip_reason, bool_or(kind = 'skipped') AS is_skipped,
+               first(reason ORDER BY seen_at) FILTER (WHERE kind = 'skipped') AS skip_reason, bool_or(kind = 'skipped') AS is_skipped, min(seen_at) FILTER (WHERE kind = 'skipped') AS skipped_at,
                max(seen_at) FILTER (WHERE kind = 'unsure') AS unsure_at, max(seen_at) FILTER (WHERE kind = 'requeued') AS requeued_at,
                bool_or(kind = 'postponed') AS is_postponed, first(coalesce(code, 0) ORDER BY seen_at, coalesce(code, 0)) FILTER (WHERE kind = 'postponed') AS postponed_code
         FROM outcomes GROUP BY id
@@ -133,7 +134,7 @@ _FOLLOWING = (
     )
     SELECT name, sid, is_own, campaign_id, phone, channel, sender, country, in_reply_to, cohort_at, status, is_sent, coalesce(is_conflict, false) AS is_conflict,
            status IN ('DELIVERED', 'READ') AS is_delivered, status IN ('FAILED', 'UNDELIVERED') AS is_failed, code,
-           coalesce(is_postponed, false) AS is_postponed, postponed_code, skip_reason,
+           coalesce(is_postponed, false) AS is_postponed, postponed_code, skip_reason, skipped_at,
            CASE WHEN delivered_at >= taken_at THEN delivered_at - taken_at END AS delivery,
            CASE WHEN is_own AND delivered_at >= sent_at THEN delivered_at - sent_at END AS carrier, -- of others it is the delivery time
            CASE WHEN is_own THEN CASE WHEN sent_at >= answered_at THEN sent_at - answered_at END
@@ -243,6 +244,15 @@ class Counts:
     replied: int
     stopped: int
     unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCounts:
+    """`seconds`: from the start to the last recipient handed over or skipped; None while it goes on."""
+
+    by_status: Mapping[str, int]
+    skipped_by_reason: Mapping[str, int]
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +372,60 @@ class Oracle:
             values.append(value)
         return " AND ".join(conditions), values
 
+    # Campaigns
+
+    def campaign(self, campaign_id: str) -> CampaignCounts:
+        """Every message row of a campaign, also those that were never handed over."""
+        mine, values = "campaign_id = ?", [campaign_id]
+        reasons = f"SELECT skip_reason, count(*) FROM messages WHERE {mine} AND status = 'SKIPPED' GROUP BY 1"
+        seconds = f"""
+            SELECT (max(coalesce(skipped_at, cohort_at)) - min(started_at)) / 1e6 FROM messages JOIN campaigns c ON c.id = campaign_id
+            WHERE {mine} AND finished_at IS NOT NULL
+            """
+        return CampaignCounts(
+            dict(self.rows(f"SELECT status, count(*) FROM messages WHERE {mine} GROUP BY 1", values)),
+            dict(self.rows(reasons, values)),
+            self.rows(seconds, values)[0][0],
+        )
+
+    def effectiveness(self, by: str, since: datetime, until: datetime) -> dict[str, tuple[int, int]]:
+        """Message rows and delivered ones of the campaigns made in a window, by campaign, segment or template."""
+        query = f"""
+            SELECT c.{"id" if by == "campaign" else f"{by}_id"}, count(*), count(*) FILTER (is_delivered)
+            FROM campaigns c JOIN messages m ON m.campaign_id = c.id WHERE c.created_at >= ? AND c.created_at < ? GROUP BY 1
+            """
+        return {
+            one: (rows, delivered)
+            for one, rows, delivered in self.rows(query, [_micros(since), _micros(until)])
+        }
+
+    def opt_outs_by(
+        self, dimension: str, since: datetime, until: datetime
+    ) -> dict[str | None, tuple[int, int]]:
+        """Messages of a window that were answered with STOP, and those sent, by `campaign_id` or `template_id`."""
+        query = f"""
+            SELECT {dimension}, count(*) FILTER (stopped_at IS NOT NULL), count(*) FILTER (is_sent)
+            FROM messages LEFT JOIN answered USING (sid) LEFT JOIN campaigns c ON c.id = campaign_id
+            WHERE cohort_at >= ? AND cohort_at < ? GROUP BY 1 HAVING count(*) FILTER (is_sent) > 0
+            """
+        return {
+            one: (stopped, sent) for one, stopped, sent in self.rows(query, [_micros(since), _micros(until)])
+        }
+
+    def funnel(self, since: datetime, until: datetime) -> dict[str, tuple[Any, ...]]:
+        """By consent state: users, their messages and answers, and how many were messaged, delivered, read, replied."""
+        query = """
+            WITH sent AS (
+                SELECT phone, count(*) AS messages, bool_or(cohort_at IS NOT NULL) AS messaged, bool_or(is_delivered) AS delivered,
+                       bool_or(status = 'READ') AS was_read, bool_or(is_delivered AND replied_at IS NOT NULL) AS replied
+                FROM messages LEFT JOIN answered USING (sid) GROUP BY 1
+            ), wrote AS (SELECT phone, count(*) AS answers FROM inbound GROUP BY 1)
+            SELECT state, count(*), sum(coalesce(messages, 0)), sum(coalesce(answers, 0)), count(*) FILTER (messaged), count(*) FILTER (delivered),
+                   count(*) FILTER (was_read), count(*) FILTER (replied)
+            FROM users LEFT JOIN sent USING (phone) LEFT JOIN wrote USING (phone) WHERE created_at >= ? AND created_at < ? GROUP BY 1
+            """
+        return {state: tuple(counts) for state, *counts in self.rows(query, [_micros(since), _micros(until)])}
+
     # People and what they write
 
     def inbound(self, since: datetime, until: datetime) -> Inbound:
@@ -437,6 +501,15 @@ class Oracle:
 
     def running_campaigns(self) -> int:
         return int(self.rows("SELECT count(*) FROM campaigns WHERE state = 'running'")[0][0])
+
+
+def wilson(numerator: int, denominator: int) -> tuple[float, float] | None:
+    """The 95 % interval of a rate in percent (Wilson, 1927)."""
+    if not denominator:
+        return None
+    z, n, share = NormalDist().inv_cdf(0.975), denominator, numerator / denominator
+    middle, half = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return 100 * (middle - half) / (1 + z * z / n), 100 * (middle + half) / (1 + z * z / n)
 
 
 def find_region(phone: str) -> str | None:
