@@ -58,6 +58,7 @@ async def refresh_calendar(conn: Connection, zone: ZoneInfo) -> bool:
         await deliveries.prepare_connection(conn)
         await deliveries.note_all(conn)
         await rollups.add_message_changes(conn)
+        await rollups.recount_days_of_people(conn)
     else:
         await rollups.recount_days(conn)
     return True

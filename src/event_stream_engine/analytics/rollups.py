@@ -14,24 +14,41 @@ SQL = load_queries(__package__)
 # The last 30 days and the 30 before, both of which begin and end with minutes.
 MINUTES_KEPT = timedelta(days=62)
 GRAINS = ("minute", "quarter", "day", "month")
+DAYS = ["day", "month"]
 
 
 async def prepare_connection(conn: Connection) -> None:
     """Make the connection's working tables; once per connection."""
-    for query in (SQL.create_message_cells, SQL.create_failure_cells, SQL.create_duration_cells):
+    for query in (
+        SQL.create_message_cells,
+        SQL.create_failure_cells,
+        SQL.create_duration_cells,
+        SQL.create_inbound_cells,
+        SQL.create_consent_cells,
+        SQL.create_signup_cells,
+    ):
         await query.execute(conn)
 
 
 async def add_changes(conn: Connection) -> None:
     """Add what the batch changed, read from the temporary tables `…_changes` of the same transaction."""
     await add_message_changes(conn)
-    for query in (
-        SQL.add_campaign_counts,
-        SQL.add_inbound_counts,
-        SQL.add_consent_counts,
-        SQL.add_user_counts,
-    ):
-        await query.execute(conn)
+    await SQL.add_campaign_counts.execute(conn)
+    if await SQL.sum_inbound_changes.execute(conn):
+        await SQL.add_inbound_cells.execute(conn, {"grains": list(GRAINS)})
+        await SQL.add_inbound_hours.execute(conn)
+    if await SQL.sum_consent_changes.execute(conn):
+        await SQL.add_consent_cells.execute(conn, {"grains": list(GRAINS)})
+    if await SQL.sum_signup_changes.execute(conn):
+        await SQL.add_signup_cells.execute(conn, {"grains": list(GRAINS)})
+    await SQL.add_user_counts.execute(conn)
+    await add_attribute_counts(conn)
+
+
+async def add_attribute_counts(conn: Connection) -> None:
+    """Add what the batch changed of users by attribute."""
+    if await SQL.add_attribute_counts.execute(conn):
+        await SQL.drop_values_of_nobody.execute(conn)
 
 
 async def add_message_changes(conn: Connection) -> None:
@@ -50,7 +67,6 @@ async def add_message_changes(conn: Connection) -> None:
 
 async def recount_days(conn: Connection) -> None:
     """Count days and months anew from quarter-hours, for another calendar; in one transaction with it."""
-    grains = ["day", "month"]
     for forget, fill, add in (
         (SQL.forget_message_days, SQL.fill_message_cells, SQL.add_message_cells),
         (SQL.forget_failure_days, SQL.fill_failure_cells, SQL.add_failure_cells),
@@ -58,11 +74,33 @@ async def recount_days(conn: Connection) -> None:
     ):
         await forget.execute(conn)
         await fill.execute(conn)
-        await add.execute(conn, {"grains": grains})
+        await add.execute(conn, {"grains": DAYS})
+    await recount_days_of_people(conn)
+
+
+async def recount_days_of_people(conn: Connection) -> None:
+    """Count anew the days and months of what people do: inbound messages, consent, signups."""
+    for forget, fill, add in (
+        (SQL.forget_inbound_days, SQL.fill_inbound_cells, SQL.add_inbound_cells),
+        (SQL.forget_consent_days, SQL.fill_consent_cells, SQL.add_consent_cells),
+        (SQL.forget_signup_days, SQL.fill_signup_cells, SQL.add_signup_cells),
+    ):
+        await forget.execute(conn)
+        await fill.execute(conn)
+        await add.execute(conn, {"grains": DAYS})
+    await SQL.forget_inbound_hours.execute(conn)
+    await SQL.add_inbound_hours.execute(conn)
 
 
 async def drop_old_minutes(conn: Connection, now: datetime) -> None:
     """Drop the minutes that are older than MINUTES_KEPT; in a transaction that holds the projector's place."""
     if await SQL.move_minutes_since.value(conn, {"since": now - MINUTES_KEPT}):
-        for query in (SQL.drop_message_minutes, SQL.drop_failure_minutes, SQL.drop_duration_minutes):
+        for query in (
+            SQL.drop_message_minutes,
+            SQL.drop_failure_minutes,
+            SQL.drop_duration_minutes,
+            SQL.drop_inbound_minutes,
+            SQL.drop_consent_minutes,
+            SQL.drop_signup_minutes,
+        ):
             await query.execute(conn)
