@@ -16,7 +16,7 @@ from tests.engine import LIVE
 AT = datetime(2026, 3, 2, 12, 0, 30, tzinfo=UTC)
 EDITS = {
     "message_rollups": "UPDATE message_rollups SET messages = messages + 1 WHERE grain = 'minute'",
-    "failure_rollups": "UPDATE failure_rollups SET failed = failed + 1 WHERE grain = 'month' AND slice = 0",
+    "failure_rollups": "UPDATE failure_rollups SET failed = failed + 1 WHERE grain = 'quarter' AND slice = 0",
     "duration_rollups": "UPDATE duration_rollups SET fastest = 1 WHERE grain = 'quarter' AND slice = 15",
     "inbound_rollups": "DELETE FROM inbound_rollups WHERE grain = 'minute'",
     "user_rollups": "UPDATE user_rollups SET users = 7",

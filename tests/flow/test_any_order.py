@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from event_stream_engine.infra.database import Connection, connect
+from event_stream_engine.analytics import rollups
+from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest.callbacks import make_event
 from event_stream_engine.kernel.clock import SystemClock, format_instant
 from event_stream_engine.stream.log import append_events
@@ -118,7 +119,9 @@ def test_any_order_and_repetition_gives_the_figures_of_a_recount(
     repeats = data.draw(st.lists(st.sampled_from(webhooks), max_size=6)) if webhooks else []
     delivered = data.draw(st.permutations(webhooks + repeats))
     groups = data.draw(st.lists(st.integers(1, 9), min_size=len(delivered), max_size=len(delivered)))
-    workbench.runner.run(deliver(workbench, delivered, groups))
+    # After so many groups the days are over: what comes then comes late.
+    over_after = data.draw(st.integers(0, len(groups) + 1))
+    workbench.runner.run(deliver(workbench, delivered, groups, over_after))
     assert workbench.runner.run(recount(workbench.engine.url, repair=False, on_progress=lambda _: None)) == []
     for since, until in (sorted(window), [BEGIN - timedelta(days=1), BEGIN + timedelta(days=2)]):
         if since < until:
@@ -126,16 +129,26 @@ def test_any_order_and_repetition_gives_the_figures_of_a_recount(
             assert_equal(figures, count_figures(receipts, inbound, since, until))
 
 
-async def deliver(workbench: Workbench, webhooks: list[Any], groups: list[int]) -> None:
-    """Append the webhooks in groups of these sizes, and project a part of what waits after each."""
+async def deliver(workbench: Workbench, webhooks: list[Any], groups: list[int], over_after: int) -> None:
+    """Append the webhooks in groups of these sizes, project a part of what waits after each, and once settle the days."""
     await workbench.conn.execute(f"TRUNCATE {TABLES}")
+    await workbench.conn.execute("UPDATE rollup_settings SET days_until = '-infinity'")
     await workbench.conn.execute("UPDATE log_cursors SET xid = '0', id = 0, events = 0")
-    for size in groups:
+    for number, size in enumerate(groups):
+        if number == over_after:
+            await settle_days(workbench.projector, BEGIN + timedelta(days=40))
         group, webhooks = webhooks[:size], webhooks[size:]
         if group:
             await append(workbench.conn, group)
             await run_once(workbench.projector, LIVE, size)
     await project_all(workbench.engine.url, 5)
+
+
+async def settle_days(projector: Connection, now: datetime) -> None:
+    is_settled = True
+    while is_settled:
+        async with transaction(projector):
+            is_settled = await rollups.settle_day(projector, now)
 
 
 async def append(conn: Connection, webhooks: list[Any]) -> None:

@@ -41,7 +41,7 @@ async def find_timezone(conn: Connection) -> str:
 async def refresh_calendar(conn: Connection, zone: ZoneInfo) -> bool:
     """Bring the calendar to a zone and the present tz database, in a transaction of its own; return whether it changed.
 
-    Days and months are counted anew then; readers and the projector wait.
+    Days and months are settled anew then.
     """
     days = list_local_days(zone)
     digest = sha256(repr((zone.key, days)).encode()).hexdigest()
@@ -53,12 +53,10 @@ async def refresh_calendar(conn: Connection, zone: ZoneInfo) -> bool:
     columns = {"starts_at": [day for day, _ in days], "month_starts_at": [month for _, month in days]}
     await SQL.fill_calendar.execute(conn, columns)
     await SQL.name_calendar.execute(conn, {"timezone": zone.key, "calendar": digest})
-    await rollups.prepare_connection(conn)
+    await rollups.forget_days(conn)
     if is_first:  # messages of a version without these roll-ups, if there are any
+        await rollups.prepare_connection(conn)
         await deliveries.prepare_connection(conn)
         await deliveries.note_all(conn)
         await rollups.add_message_changes(conn)
-        await rollups.recount_days_of_people(conn)
-    else:
-        await rollups.recount_days(conn)
     return True

@@ -188,12 +188,12 @@ async def load_progress(conn: Connection, campaigns: Sequence[Ran], now: datetim
         progress.by_status[count.status] = progress.by_status.get(count.status, 0) + count.messages
         if count.status == "SKIPPED":
             progress.denied[count.reason] = count.messages
-    span = {
+    spans = {
         "campaign_ids": ids,
-        "since": min(one.started_at for one in campaigns),
-        "until": max(one.finished_at or now for one in campaigns) + LATE_ANSWERS,
+        "since": [one.started_at for one in campaigns],
+        "until": [(one.finished_at or now) + LATE_ANSWERS for one in campaigns],
     }
-    for sent in await SQL.list_campaign_sent.many(conn, _Sent, span):
+    for sent in await SQL.list_campaign_sent.many(conn, _Sent, spans):
         found[sent.campaign_id].sent = sent.sent
     open_ids = [one.campaign_id for one in campaigns if one.finished_at is None]
     if open_ids:

@@ -167,92 +167,122 @@ SELECT coalesce(bool_or(has_less), false) AS has_less FROM duration_cells;
 -- name: forget_message_days :exec
 -- for: another calendar
 -- index: message_rollups primary key
--- note: followed by fill_message_cells and add_message_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM message_rollups WHERE grain IN ('day', 'month');
 
 -- name: fill_message_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of message_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of message_cells; row count
 -- index: message_rollups primary key
--- note: quarter-hours add up to days in every zone
+-- note: summed over the span, which has one day of messages; quarter-hours add up to days in every zone
 INSERT INTO message_cells
-SELECT bucket, campaign_id, channel, country, sender, messages, sent, conflicts, replied, stopped,
-       now_accepted, now_scheduled, now_queued, now_sending, now_sent, now_canceled, now_failed, now_undelivered, now_delivered, now_read
-FROM message_rollups WHERE grain = 'quarter' AND slice = 15;
+SELECT min(bucket), campaign_id, channel, country, sender, sum(messages), sum(sent), sum(conflicts), sum(replied), sum(stopped),
+       sum(now_accepted), sum(now_scheduled), sum(now_queued), sum(now_sending), sum(now_sent), sum(now_canceled), sum(now_failed), sum(now_undelivered),
+       sum(now_delivered), sum(now_read)
+FROM message_rollups
+WHERE grain = 'quarter' AND slice = 15 AND bucket >= %(since)s AND bucket < %(until)s
+GROUP BY campaign_id, channel, country, sender;
 
 -- name: forget_failure_days :exec
 -- for: another calendar
 -- index: failure_rollups primary key
--- note: followed by fill_failure_cells and add_failure_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM failure_rollups WHERE grain IN ('day', 'month');
 
 -- name: fill_failure_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of failure_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of failure_cells; row count
 -- index: failure_rollups primary key
--- note: quarter-hours add up to days in every zone
+-- note: see fill_message_cells
 INSERT INTO failure_cells
-SELECT bucket, campaign_id, channel, country, sender, error_code, failed, retried, retried_sent, retried_delivered
-FROM failure_rollups WHERE grain = 'quarter' AND slice = 15;
+SELECT min(bucket), campaign_id, channel, country, sender, error_code, sum(failed), sum(retried), sum(retried_sent), sum(retried_delivered)
+FROM failure_rollups
+WHERE grain = 'quarter' AND slice = 15 AND bucket >= %(since)s AND bucket < %(until)s
+GROUP BY campaign_id, channel, country, sender, error_code;
 
 -- name: forget_duration_days :exec
 -- for: another calendar
 -- index: duration_rollups primary key
--- note: followed by fill_duration_cells and add_duration_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM duration_rollups WHERE grain IN ('day', 'month');
 
 -- name: fill_duration_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of duration_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of duration_cells; row count
 -- index: duration_rollups primary key
--- note: quarter-hours add up to days in every zone
+-- note: see fill_message_cells
+WITH found AS MATERIALIZED (
+    SELECT bucket, measure, campaign_id, channel, country, sender, messages, microseconds, fastest, slowest, sketch
+    FROM duration_rollups
+    WHERE grain = 'quarter' AND slice = 15 AND measure IN ('delivery', 'queue', 'carrier') AND bucket >= %(since)s AND bucket < %(until)s AND messages > 0
+), placed AS (
+    SELECT measure, campaign_id, channel, country, sender, sketch_place(element)::bigint AS place, sum(sketch_count(element))::bigint AS n
+    FROM found, unnest(sketch) AS element
+    GROUP BY 1, 2, 3, 4, 5, 6
+), gathered AS (
+    SELECT measure, campaign_id, channel, country, sender, array_agg((place << 40) + n ORDER BY place) AS sketch
+    FROM placed
+    GROUP BY 1, 2, 3, 4, 5
+)
 INSERT INTO duration_cells
-SELECT bucket, measure, campaign_id, channel, country, sender, messages, microseconds, fastest, slowest, sketch, false
-FROM duration_rollups WHERE grain = 'quarter' AND slice = 15 AND messages > 0;
+SELECT f.at, f.measure, f.campaign_id, f.channel, f.country, f.sender, f.messages, f.microseconds, f.fastest, f.slowest, g.sketch, false
+FROM (SELECT min(bucket) AS at, measure, campaign_id, channel, country, sender, sum(messages) AS messages, sum(microseconds) AS microseconds,
+             min(fastest) AS fastest, max(slowest) AS slowest
+      FROM found GROUP BY 2, 3, 4, 5, 6) AS f
+JOIN gathered g USING (measure, campaign_id, channel, country, sender);
 
 -- name: forget_inbound_days :exec
 -- for: another calendar
 -- index: inbound_rollups primary key
--- note: followed by fill_inbound_cells and add_inbound_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM inbound_rollups WHERE grain IN ('day', 'month');
 
 -- name: forget_inbound_hours :exec
 -- for: another calendar
--- note: followed by add_inbound_hours in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM inbound_hour_rollups;
 
 -- name: fill_inbound_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of inbound_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of inbound_cells; row count
 -- index: inbound_rollups primary key
--- note: quarter-hours add up to hours and days in every zone
-INSERT INTO inbound_cells SELECT bucket, channel, intent, messages, immediate, auto_replied FROM inbound_rollups WHERE grain = 'quarter';
+-- note: not summed, because it is little; quarter-hours add up to hours and days in every zone
+INSERT INTO inbound_cells SELECT bucket, channel, intent, messages, immediate, auto_replied FROM inbound_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
 
 -- name: forget_consent_days :exec
 -- for: another calendar
 -- index: consent_rollups primary key
--- note: followed by fill_consent_cells and add_consent_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM consent_rollups WHERE grain IN ('day', 'month');
 
 -- name: fill_consent_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of consent_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of consent_cells; row count
 -- index: consent_rollups primary key
--- note: quarter-hours add up to days in every zone
-INSERT INTO consent_cells SELECT bucket, from_state, to_state, source, transitions FROM consent_rollups WHERE grain = 'quarter';
+-- note: not summed, because it is little; quarter-hours add up to days in every zone
+INSERT INTO consent_cells SELECT bucket, from_state, to_state, source, transitions FROM consent_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
 
 -- name: forget_signup_days :exec
 -- for: another calendar
 -- index: signup_rollups primary key
--- note: followed by fill_signup_cells and add_signup_cells in the same transaction
+-- note: days are settled anew then, see settle_day
 DELETE FROM signup_rollups WHERE grain IN ('day', 'month');
 
 -- name: fill_signup_cells :exec
--- for: counting days and months anew from quarter-hours
--- out: rows of signup_cells
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of signup_cells; row count
 -- index: signup_rollups primary key
--- note: quarter-hours add up to days in every zone
-INSERT INTO signup_cells SELECT bucket, users FROM signup_rollups WHERE grain = 'quarter';
+-- note: not summed, because it is little; quarter-hours add up to days in every zone
+INSERT INTO signup_cells SELECT bucket, users FROM signup_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
 
 -- name: add_campaign_counts :exec
 -- for: messages of campaigns by present status and, when skipped, reason
@@ -827,14 +857,15 @@ WHERE campaign_id = ANY (%(campaign_ids)s) AND messages <> 0;
 
 -- name: list_campaign_sent :many
 -- for: how many messages of campaigns the provider took; the status alone does not tell it of failed ones
--- in: campaign_ids; since, until: within which all their answers came
+-- in: campaign_ids uuid[], since timestamptz[], until timestamptz[] (within which all answers came), of equal length
 -- out: campaign_id, sent
 -- index: message_rollups primary key
--- note: months of the campaigns alone, some tens of rows each; all grains are kept up to date together
-SELECT campaign_id, sum(sent)::bigint AS sent
-FROM message_rollups
-WHERE grain = 'month' AND slice = 1 AND bucket > %(since)s::timestamptz - interval '32 days' AND bucket < %(until)s AND campaign_id = ANY (%(campaign_ids)s)
-GROUP BY campaign_id;
+-- note: quarter-hours of each campaign's own time only, one row for each campaign in them
+SELECT c.campaign_id, coalesce(sum(r.sent), 0)::bigint AS sent
+FROM unnest(%(campaign_ids)s::uuid[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS c (campaign_id, since, until)
+LEFT JOIN message_rollups r
+    ON r.grain = 'quarter' AND r.slice = 1 AND r.bucket >= bucket_of('quarter', c.since) AND r.bucket < c.until AND r.campaign_id = c.campaign_id
+GROUP BY c.campaign_id;
 
 -- name: list_campaign_deferred :many
 -- for: what of campaigns is put off until later, and why
@@ -944,8 +975,28 @@ SELECT * FROM unnest(%(starts_at)s::timestamptz[], %(month_starts_at)s::timestam
 -- name: name_calendar :exec
 -- for: see refresh_calendar
 -- in: timezone, calendar (hash)
--- note: one row
-UPDATE rollup_settings SET timezone = %(timezone)s, calendar = %(calendar)s;
+-- note: one row; no day of it is settled yet
+UPDATE rollup_settings SET timezone = %(timezone)s, calendar = %(calendar)s, days_until = '-infinity';
+
+-- name: find_unsettled :maybe
+-- for: the next day to be settled
+-- in: horizon: what lies after it is not settled yet
+-- out: since, until: local midnights, with at most one day of messages between them
+-- index: message_rollups and local_days primary keys
+-- note: goes over days without messages at once
+SELECT greatest(s.days_until, '1970-01-01 00:00+00') AS since, least(
+           coalesce((SELECT min(l.starts_at) FROM local_days l
+                     WHERE l.starts_at > (SELECT min(r.bucket) FROM message_rollups r WHERE r.grain = 'quarter' AND r.slice = 0 AND r.bucket >= s.days_until)),
+                    'infinity'),
+           (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at <= %(horizon)s)) AS until
+FROM rollup_settings s
+WHERE s.days_until < (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at <= %(horizon)s);
+
+-- name: move_days_until :exec
+-- for: a day that is being settled
+-- in: until
+-- note: from here on the projector adds to its day and month what comes late
+UPDATE rollup_settings SET days_until = %(until)s;
 
 -- name: list_campaign_ids :one
 -- for: the campaigns that were made with a template

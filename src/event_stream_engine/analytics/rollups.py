@@ -2,9 +2,11 @@
 
 What one message adds is defined once, in generated columns of `messages`. A change adds the new row and takes back the
 old one, so a roll-up always equals the sum over the rows (`ese rebuild` recounts and compares). Changes are first summed
-by minute and dimensions into the temporary tables `…_cells`, which then go into the buckets of all grains.
+by minute and dimensions into the temporary tables `…_cells`, which then go into the buckets of all grains. A day is
+counted as a whole when it is over (`settle_day`): adding each batch to twenty sums costs more than projecting it.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from event_stream_engine.infra.database import Connection
@@ -13,8 +15,16 @@ from event_stream_engine.infra.queries import load_queries
 SQL = load_queries(__package__)
 # The last 30 days and the 30 before, both of which begin and end with minutes.
 MINUTES_KEPT = timedelta(days=62)
+# Nearly all callbacks of a day have come by then; what comes later is added row by row.
+SETTLED_AFTER = timedelta(hours=6)
 GRAINS = ("minute", "quarter", "day", "month")
 DAYS = ["day", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    since: datetime
+    until: datetime
 
 
 async def prepare_connection(conn: Connection) -> None:
@@ -65,31 +75,41 @@ async def add_message_changes(conn: Connection) -> None:
                 await SQL.correct_wider_extremes.execute(conn, {"grain": grain, "finer": finer})
 
 
-async def recount_days(conn: Connection) -> None:
-    """Count days and months anew from quarter-hours, for another calendar; in one transaction with it."""
-    for forget, fill, add in (
-        (SQL.forget_message_days, SQL.fill_message_cells, SQL.add_message_cells),
-        (SQL.forget_failure_days, SQL.fill_failure_cells, SQL.add_failure_cells),
-        (SQL.forget_duration_days, SQL.fill_duration_cells, SQL.add_duration_cells),
-    ):
-        await forget.execute(conn)
-        await fill.execute(conn)
-        await add.execute(conn, {"grains": DAYS})
-    await recount_days_of_people(conn)
+async def settle_day(conn: Connection, now: datetime) -> bool:
+    """Count the next day that is over by days and months, too; return whether there was one.
 
-
-async def recount_days_of_people(conn: Connection) -> None:
-    """Count anew the days and months of what people do: inbound messages, consent, signups."""
-    for forget, fill, add in (
-        (SQL.forget_inbound_days, SQL.fill_inbound_cells, SQL.add_inbound_cells),
-        (SQL.forget_consent_days, SQL.fill_consent_cells, SQL.add_consent_cells),
-        (SQL.forget_signup_days, SQL.fill_signup_cells, SQL.add_signup_cells),
+    In a transaction of its own that holds the projector's place.
+    """
+    span = await SQL.find_unsettled.maybe(conn, _Span, {"horizon": now - SETTLED_AFTER})
+    if span is None:
+        return False
+    await SQL.move_days_until.execute(conn, {"until": span.until})
+    for fill, add in (
+        (SQL.fill_message_cells, SQL.add_message_cells),
+        (SQL.fill_failure_cells, SQL.add_failure_cells),
+        (SQL.fill_duration_cells, SQL.add_duration_cells),
+        (SQL.fill_inbound_cells, SQL.add_inbound_cells),
+        (SQL.fill_consent_cells, SQL.add_consent_cells),
+        (SQL.fill_signup_cells, SQL.add_signup_cells),
     ):
-        await forget.execute(conn)
-        await fill.execute(conn)
-        await add.execute(conn, {"grains": DAYS})
-    await SQL.forget_inbound_hours.execute(conn)
+        if await fill.execute(conn, {"since": span.since, "until": span.until}):
+            await add.execute(conn, {"grains": DAYS})
     await SQL.add_inbound_hours.execute(conn)
+    return True
+
+
+async def forget_days(conn: Connection) -> None:
+    """Drop days and months, for another calendar."""
+    for query in (
+        SQL.forget_message_days,
+        SQL.forget_failure_days,
+        SQL.forget_duration_days,
+        SQL.forget_inbound_days,
+        SQL.forget_inbound_hours,
+        SQL.forget_consent_days,
+        SQL.forget_signup_days,
+    ):
+        await query.execute(conn)
 
 
 async def drop_old_minutes(conn: Connection, now: datetime) -> None:

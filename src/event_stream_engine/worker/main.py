@@ -11,14 +11,14 @@ import psycopg
 
 from event_stream_engine.access.sessions import delete_expired_sessions
 from event_stream_engine.access.throttle import delete_past_attempts
-from event_stream_engine.analytics import rollups
-from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
+from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
@@ -42,6 +42,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_sender(settings, url, clock, stopping, provider))
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
+        tasks.create_task(run_compactor(url, clock, stopping))
         tasks.create_task(run_sealer(settings, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
@@ -63,9 +64,6 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
-                        async with transaction(conn):
-                            if await log.lock_place(conn) is not None:  # else the next time
-                                await rollups.drop_old_minutes(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)

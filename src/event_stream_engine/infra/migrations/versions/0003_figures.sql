@@ -5,14 +5,16 @@
 ------------------------------------------------------------------------------------------------------------------
 
 -- One row. `timezone` is the zone that local_days was made for, '' before that, `calendar` a hash of them; the minute
--- roll-ups of what lies before `minutes_since` have been dropped.
+-- roll-ups of what lies before `minutes_since` have been dropped; what lies before `days_until`, the start of a day, is
+-- also counted by days and months.
 CREATE TABLE rollup_settings (
     is_only       boolean PRIMARY KEY DEFAULT true CHECK (is_only),
     timezone      text        NOT NULL,
     calendar      text        NOT NULL,
-    minutes_since timestamptz NOT NULL
+    minutes_since timestamptz NOT NULL,
+    days_until    timestamptz NOT NULL
 );
-INSERT INTO rollup_settings (timezone, calendar, minutes_since) VALUES ('', '', '-infinity');
+INSERT INTO rollup_settings (timezone, calendar, minutes_since, days_until) VALUES ('', '', '-infinity', '-infinity');
 
 -- When each local day and its month began, made by `ese migrate` from the tz database that Python uses. A table and not
 -- date_trunc: PostgreSQL may have other rules, and takes the second of two midnights where a clock is set back at one.
@@ -25,14 +27,15 @@ CREATE INDEX local_days_months ON local_days (starts_at) WHERE starts_at = month
 -- The roll-up rows in which something of an instant and these dimensions counts. A slice says by which dimensions rows are
 -- told apart, the others are empty: 1 campaign, 2 channel, 4 country, 8 sender. Minutes have all of them; the wider the
 -- bucket, the more of the sums that are asked for there are beside, so that the figure of a year reads a few hundred rows
--- and not a million. slice_at says which of them serves a question.
+-- and not a million. slice_at says which of them serves a question. Days and months come about when a day is settled,
+-- and from then on only what comes late is added to them.
 CREATE FUNCTION rollup_targets(at timestamptz, campaign_id uuid, channel text, country text, sender text)
 RETURNS TABLE (grain text, slice integer, bucket timestamptz, campaign_id uuid, channel text, country text, sender text) STABLE ROWS 21 LANGUAGE sql AS $$
     SELECT t.grain, t.slice, t.bucket,
            CASE WHEN t.slice & 1 <> 0 THEN $2 ELSE '00000000-0000-0000-0000-000000000000' END,
            CASE WHEN t.slice & 2 <> 0 THEN $3 ELSE '' END, CASE WHEN t.slice & 4 <> 0 THEN $4 ELSE '' END, CASE WHEN t.slice & 8 <> 0 THEN $5 ELSE '' END
     FROM (
-        SELECT 'minute' AS grain, 15 AS slice, bucket_of('minute', $1) AS bucket FROM rollup_settings s WHERE bucket_of('minute', $1) >= s.minutes_since
+        SELECT 'minute' AS grain, 15 AS slice, bucket_of('minute', $1) AS bucket WHERE $1 >= (SELECT s.minutes_since FROM rollup_settings s)
         UNION ALL
         SELECT 'quarter', kept.slice, bucket_of('quarter', $1) FROM (VALUES (0), (1), (2), (15)) AS kept (slice)
         UNION ALL
@@ -40,6 +43,7 @@ RETURNS TABLE (grain text, slice integer, bucket timestamptz, campaign_id uuid, 
         FROM (SELECT l.starts_at, l.month_starts_at FROM local_days l WHERE l.starts_at <= $1 ORDER BY l.starts_at DESC LIMIT 1) AS d,
              (VALUES ('day', 0), ('day', 1), ('day', 2), ('day', 4), ('day', 5), ('day', 6), ('day', 8), ('day', 15),
                      ('month', 0), ('month', 1), ('month', 2), ('month', 4), ('month', 5), ('month', 6), ('month', 8), ('month', 15)) AS kept (grain, slice)
+        WHERE $1 < (SELECT s.days_until FROM rollup_settings s)
     ) AS t
 $$;
 
@@ -56,13 +60,14 @@ CREATE FUNCTION bucket_end(grain text, begins timestamptz) RETURNS timestamptz S
 
 -- The pieces that make up [since, until): whole months, beside them whole days, quarter-hours, minutes, and less than a
 -- minute of raw rows at each end. No piece is wider than `coarsest`, so that a series can be told apart by its steps. A
--- piece of minutes that are no longer kept is raw, too. With an empty calendar all is made of quarter-hours.
+-- piece of minutes that are no longer kept is raw, too. Days that are not settled yet are made of quarter-hours.
 CREATE FUNCTION window_pieces(since timestamptz, until timestamptz, coarsest text) RETURNS TABLE (grain text, begins timestamptz, ends timestamptz) STABLE ROWS 8 LANGUAGE plpgsql AS $$
 DECLARE
+    kept_until timestamptz := (SELECT least(s.days_until, until) FROM rollup_settings s);
     m1 timestamptz := (SELECT min(l.starts_at) FROM local_days l WHERE l.starts_at = l.month_starts_at AND l.starts_at >= since AND coarsest = 'month');
-    m2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at = l.month_starts_at AND l.starts_at <= until);
+    m2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at = l.month_starts_at AND l.starts_at <= kept_until);
     d1 timestamptz := (SELECT min(l.starts_at) FROM local_days l WHERE l.starts_at >= since AND coarsest IN ('day', 'month'));
-    d2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at <= until);
+    d2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at <= kept_until);
     q1 timestamptz := CASE WHEN coarsest <> 'minute' THEN bucket_after('quarter', since) END;
     q2 timestamptz := bucket_of('quarter', until);
     n1 timestamptz := bucket_after('minute', since);
@@ -114,9 +119,9 @@ ALTER TABLE messages
     ADD COLUMN queue_us bigint GENERATED ALWAYS AS (CASE
         WHEN queued_at IS NULL AND first_status < 4 AND sent_at >= first_seen_at THEN round(date_part('epoch', sent_at - first_seen_at) * 1000000)::bigint
         WHEN queued_at IS NOT NULL AND sent_at >= answered_at THEN round(date_part('epoch', sent_at - answered_at) * 1000000)::bigint END) STORED,
-    -- From `sent` to `delivered`.
+    -- From `sent` to `delivered`; of an external message that is delivery_us.
     ADD COLUMN carrier_us bigint GENERATED ALWAYS AS (CASE
-        WHEN delivered_at >= sent_at THEN round(date_part('epoch', delivered_at - sent_at) * 1000000)::bigint END) STORED;
+        WHEN queued_at IS NOT NULL AND delivered_at >= sent_at THEN round(date_part('epoch', delivered_at - sent_at) * 1000000)::bigint END) STORED;
 
 -- SID of the message of ours that an inbound message answers: the last to that person, not older than 72 hours.
 ALTER TABLE inbound_events ADD COLUMN replies_to text;

@@ -6,13 +6,14 @@
 
 -- The bucket of each grain in which an instant counts; of roll-ups with few rows, which need no slices.
 CREATE FUNCTION buckets_of(at timestamptz) RETURNS TABLE (grain text, bucket timestamptz) STABLE ROWS 4 LANGUAGE sql AS $$
-    SELECT 'minute', bucket_of('minute', $1) FROM rollup_settings s WHERE bucket_of('minute', $1) >= s.minutes_since
+    SELECT 'minute', bucket_of('minute', $1) WHERE $1 >= (SELECT s.minutes_since FROM rollup_settings s)
     UNION ALL
     SELECT 'quarter', bucket_of('quarter', $1)
     UNION ALL
     SELECT kept.grain, CASE kept.grain WHEN 'day' THEN d.starts_at ELSE d.month_starts_at END
     FROM (SELECT l.starts_at, l.month_starts_at FROM local_days l WHERE l.starts_at <= $1 ORDER BY l.starts_at DESC LIMIT 1) AS d,
          (VALUES ('day'), ('month')) AS kept (grain)
+    WHERE $1 < (SELECT s.days_until FROM rollup_settings s)
 $$;
 
 ALTER TABLE inbound_rollups DROP CONSTRAINT inbound_rollups_grain_check,
@@ -35,7 +36,7 @@ DELETE FROM inbound_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_
 DELETE FROM consent_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_since FROM rollup_settings);
 DELETE FROM signup_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_since FROM rollup_settings);
 
--- Days and months are counted by the next refresh of the calendar, for which this one is no longer the present one.
+-- So that days are settled anew: the next look at the calendar finds that it is not the present one.
 UPDATE rollup_settings SET calendar = '';
 
 -- Inbound messages by hour of the local week; of the wide grains alone, finer ones are in inbound_rollups.
