@@ -105,7 +105,7 @@ async def load_consent_changes(
         counted[row.bin][row.to_state] = row.transitions
     by_source = {source: dict.fromkeys(ENTERED, 0) for source in SOURCES}
     for found in await SQL.list_consent_sources.many(conn, _SourceCount, asked):
-        by_source[found.source][found.to_state] = found.transitions
+        by_source.setdefault(found.source, dict.fromkeys(ENTERED, 0))[found.to_state] = found.transitions
     return ConsentChanges([ConsentPoint(at, states) for at, states in counted.items()], by_source)
 
 

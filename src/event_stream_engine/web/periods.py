@@ -50,13 +50,19 @@ _WINDOW_MEANING = (
     ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
     ("until", "End of the window, not part of it; now when left out."),
 )
-# For `openapi_extra` of the routes that call `read_period` or `load_scope`, because FastAPI cannot see into these.
+# For `openapi_extra` of the routes that call `read_period…` or `load_scope`, because FastAPI cannot see into these.
 PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+_CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
+CHANNEL_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CHANNEL_MEANING)
+MONTH_PARAMETERS = _describe_parameters(
+    ("period", f"One of {', '.join(PERIODS)}, ending now; 30d when nothing is asked for."),
+    *_WINDOW_MEANING[1:],
+)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
     ("campaign_id", "Only the messages of this campaign."),
     ("template_id", "Only the messages of campaigns with this template."),
-    ("channel", "Only this channel, like sms or whatsapp."),
+    _CHANNEL_MEANING,
     ("country", "Only recipients of this country, two capital letters like US."),
     ("sender", "Only messages from this number, or messaging service's SID."),
 )
@@ -82,15 +88,31 @@ def read_period(request: Request) -> Period:
     return _read_period(request)
 
 
+def read_period_with(request: Request, *filters: str, default: str = "24h") -> Period:
+    """Read the period where there are filters too, which the caller reads, or where another one is the default.
+
+    Errors: Invalid naming the parameter.
+    """
+    _refuse_unknown(request, (*_WINDOW_PARAMETERS, *filters))
+    return _read_period(request, default)
+
+
+def read_channel(request: Request) -> str | None:
+    """Read the channel that is asked for. Errors: Invalid."""
+    channel = request.query_params.get("channel")
+    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
+        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    return channel
+
+
 async def load_scope(conn: Connection, request: Request) -> Scope:
     """Read the period and the filters of a figure of messages, which all hold at once.
 
     Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
     """
     _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
-    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
-        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    channel = read_channel(request)
+    country, sender = (request.query_params.get(name) for name in ("country", "sender"))
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
     if sender is not None:
@@ -117,10 +139,10 @@ def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
             raise Invalid(f"The parameter {name!r} is not known here; use {', '.join(known)}.", name)
 
 
-def _read_period(request: Request) -> Period:
+def _read_period(request: Request, default: str = "24h") -> Period:
     resources, asked = resources_of(request), request.query_params
     zone, now = resources.settings.timezone, resources.clock.now()
-    slug = asked.get("period", "24h")
+    slug = asked.get("period", default)
     if slug not in PERIODS:
         raise Invalid(
             f"{slug!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period"
