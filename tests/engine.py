@@ -87,6 +87,7 @@ def make_settings(folder: Path, **changes: str) -> Settings:
         "ESE_DATA_DIR": str(folder),
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
+        "ESE_SECRET_KEY": LIVE.secret_key,
     }
     return load_settings(environment | {f"ESE_{name}": value for name, value in changes.items()})
 

@@ -115,17 +115,23 @@ async def load_inbound(
 ) -> Inbound:
     """Count the inbound messages received in a window."""
     asked = {"since": window.since, "until": window.until, "zone": zone.key, "channel": channel}
-    intents = {row.intent: row for row in await SQL.list_intents.many(conn, IntentCount, asked)}
     week = [[0] * 24 for _ in range(7)]
     for row in await SQL.list_inbound_hours.many(conn, _HourCount, asked):
         week[row.weekday - 1][row.hour] = row.messages
     days: dict[str, dict[str, int]] = await SQL.list_inbound_days.value(conn, asked) or {}
     return Inbound(
         senders=await count_senders(conn, window, channel, secret_key),
-        intents=[intents.get(intent, IntentCount(intent, 0, 0, 0)) for intent in INTENTS],
+        intents=await count_intents(conn, window, channel),
         week=week,
         by_day=dict(sorted(days.items())),
     )
+
+
+async def count_intents(conn: Connection, window: Window, channel: str | None = None) -> list[IntentCount]:
+    """Count the inbound messages of a window by intent, every intent named."""
+    asked = {"since": window.since, "until": window.until, "channel": channel}
+    found = {row.intent: row for row in await SQL.list_intents.many(conn, IntentCount, asked)}
+    return [found.get(intent, IntentCount(intent, 0, 0, 0)) for intent in INTENTS]
 
 
 async def list_inbound_points(

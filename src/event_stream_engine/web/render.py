@@ -21,7 +21,12 @@ from event_stream_engine.web.charts import theme
 from event_stream_engine.web.sparklines import draw_sparkline
 
 # Address and name of each room of the console, in the order of the header.
-ROOMS = (("/monitoring", "Monitoring"), ("/campaigns", "Campaigns"), ("/audience", "Audience"))
+ROOMS = (
+    ("/monitoring", "Monitoring"),
+    ("/campaigns", "Campaigns"),
+    ("/audience", "Audience"),
+    ("/inbound", "Inbound"),
+)
 STATIC_DIR = Path(__file__).parent / "static"
 
 
@@ -67,6 +72,8 @@ _TEMPLATES.globals |= {
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
+    "INTENT_NAMES": wording.INTENT_NAMES,
+    "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
     "STEPS": wording.STEPS,
 }
@@ -76,6 +83,7 @@ _TEMPLATES.filters |= {
     "figure": formats.format_figure,
     "change": formats.format_change,
     "duration": formats.format_duration,
+    "hour": formats.format_hour,
     "clock": formats.format_clock,
     "window": formats.format_window,
     "moment": formats.format_moment,

@@ -2,9 +2,11 @@
 
 from event_stream_engine.web.pages import (
     audience,
+    audience_figures,
     campaign_messages,
     campaigns,
     imports,
+    inbound,
     monitoring,
     replies,
     rules,
@@ -22,7 +24,9 @@ PAGES = tuple(
         replies,
         rules,
         audience,
+        audience_figures,
         segments,
         imports,
+        inbound,
     )
 )
