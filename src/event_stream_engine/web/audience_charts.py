@@ -90,7 +90,7 @@ def chart_signups(points: Sequence[Signups], period: Period, zone: ZoneInfo) -> 
             "y": {
                 "field": "users",
                 "type": "quantitative",
-                "scale": {} if total else {"domain": [0, 4]},
+                "scale": {"domain": [0, 4]} if all(row["users"] < 4 for row in rows) else {},
                 "axis": {"format": ",d", "tickMinStep": 1, "tickCount": 3},
             },
         },

@@ -39,7 +39,7 @@ def chart_inbound(points: Sequence[InboundPoint], period: Period, zone: ZoneInfo
             "y": {
                 "field": "messages",
                 "type": "quantitative",
-                "scale": {} if total else {"domain": [0, 4]},
+                "scale": {"domain": [0, 4]} if all(row["messages"] < 4 for row in rows) else {},
                 "axis": {"format": ",d", "tickMinStep": 1, "tickCount": 3},
             },
         },
@@ -55,7 +55,10 @@ def chart_inbound(points: Sequence[InboundPoint], period: Period, zone: ZoneInfo
 
 
 def chart_week(week: Sequence[Sequence[int]], period: Period) -> Chart:
-    """Draw a heat map of weekdays and hours. The fullest hour bears its number: no reader needs the shades to find it."""
+    """Draw a heat map of weekdays and hours, in shades of the square root, so that quiet hours can be told apart too.
+
+    The fullest hour bears its number: no reader needs the shades to find it.
+    """
     most = max(max(hours) for hours in week)
     rows = [
         {
@@ -82,7 +85,7 @@ def chart_week(week: Sequence[Sequence[int]], period: Period) -> Chart:
                 "field": "messages",
                 "type": "quantitative",
                 "legend": None,
-                "scale": {"domain": [0, max(most, 1)], "range": [0.05, 1]},
+                "scale": {"type": "sqrt", "domain": [0, max(most, 1)], "range": [0.05, 1]},
             },
             "tooltip": [
                 {"field": "tip_when", "title": "When"},
@@ -91,7 +94,13 @@ def chart_week(week: Sequence[Sequence[int]], period: Period) -> Chart:
         },
     }
     number: Spec = {
-        "mark": {"type": "text", "color": {"expr": "panel"}, "fontWeight": 600, "tooltip": None},
+        "mark": {
+            "type": "text",
+            "color": {"expr": "panel"},
+            "fontWeight": 600,
+            "opacity": {"expr": "width < 480 ? 0 : 1"},  # there the cells are narrower than a number
+            "tooltip": None,
+        },
         "encoding": {"text": {"field": "peak"}},
     }
     spec: Spec = {

@@ -33,7 +33,7 @@ from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(include_in_schema=False)
 RECENT = 20
-HELP_SHOWN = 8
+HELP_SHOWN = 5
 
 
 @router.get("/inbound")
