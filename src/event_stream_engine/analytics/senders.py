@@ -103,9 +103,10 @@ async def count_all(conn: Connection, secret_key: str) -> None:
 
 def is_same(one: bytes, other: bytes) -> bool:
     """Tell whether two sketches hold the same. Their bytes also depend on the order in which they were filled."""
-    # An estimate only grows with what is added: when both together are no more than each, neither has more.
+    # An estimate only grows with what is added: when both together are no more than each, neither has more. Each with
+    # itself, because a sketch that was never united with another is estimated in another way.
     both = _add_up([one, other]).get_estimate()
-    return bool(_add_up([one]).get_estimate() == both == _add_up([other]).get_estimate())
+    return bool(_add_up([one, one]).get_estimate() == both == _add_up([other, other]).get_estimate())
 
 
 async def _add(conn: Connection, secret_key: str, found: Iterable[_DaySenders]) -> None:

@@ -755,7 +755,7 @@ SELECT phone FROM import_batch WHERE action IN ('stop', 'opt_out') ORDER BY phon
 -- note: in the order of numbers; whoever is there already is left to lock_known_people
 WITH made AS (
     INSERT INTO users (phone_e164, attributes, consent_state, consent_entry, country, timezone, created_at, updated_at)
-    SELECT phone, attributes, coalesce(consent_step('UNKNOWN', action), 'UNKNOWN'),
+    SELECT phone, attributes, CASE WHEN action IS NULL THEN 'UNKNOWN' ELSE consent_step('UNKNOWN', action) END,
            entry, country, timezone, %(now)s, %(now)s
     FROM import_batch
     ORDER BY phone
@@ -768,9 +768,9 @@ INSERT INTO import_done (phone, is_new, state_before, state_after) SELECT phone_
 -- for: people who were there, with the state the batch makes of theirs
 -- out: rows of import_done
 -- index: users primary key
--- note: locked, so that the state that is read is the one that is changed
+-- note: locked, so that the state that is read is the one that is changed. A row that says nothing of consent leaves it
 INSERT INTO import_done (phone, is_new, state_before, state_after, attributes_before)
-SELECT b.phone, false, u.consent_state, coalesce(consent_step(u.consent_state, b.action), u.consent_state), u.attributes
+SELECT b.phone, false, u.consent_state, CASE WHEN b.action IS NULL THEN u.consent_state ELSE consent_step(u.consent_state, b.action) END, u.attributes
 FROM import_batch b
 JOIN users u ON u.phone_e164 = b.phone
 WHERE NOT EXISTS (SELECT FROM import_done d WHERE d.phone = b.phone)
