@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from event_stream_engine.analytics.scope import list_bins, local_midnight
+from event_stream_engine.analytics.scope import MONTH, coarsest_grain, list_bins, local_midnight
 from event_stream_engine.kernel.windows import Window
 
 BERLIN, LORD_HOWE, KATHMANDU = (
@@ -65,6 +65,27 @@ def test_a_day_without_midnight_begins_with_its_first_instant() -> None:
     began = local_midnight(utc("2026-03-29T12:00"), beirut)
     assert began == utc("2026-03-28T22:00")
     assert began.astimezone(beirut).hour == 1
+
+
+def test_months_follow_the_calendar() -> None:
+    window = local_window(BERLIN, "2026-01-17", "2026-11-02")
+    months = [at.astimezone(BERLIN) for at in list_bins(window, MONTH, BERLIN)]
+    assert [(at.month, at.day, at.hour) for at in months] == [(month, 1, 0) for month in range(1, 12)]
+    thirds = [at.astimezone(BERLIN) for at in list_bins(window, 4 * MONTH, BERLIN)]
+    assert [(at.month, at.day, at.hour) for at in thirds] == [(1, 1, 0), (5, 1, 0), (9, 1, 0)]
+
+
+def test_no_bin_cuts_a_bucket_that_its_series_reads() -> None:
+    steps = [timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=6), DAY, 7 * DAY, MONTH, 4 * MONTH]
+    assert [coarsest_grain(step) for step in steps] == [
+        "minute",
+        "quarter",
+        "quarter",
+        "day",
+        "day",
+        "month",
+        "month",
+    ]
 
 
 instants = st.timedeltas(timedelta(0), 730 * DAY).map(lambda since: utc("2025-01-01") + since)

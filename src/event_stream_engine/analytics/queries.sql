@@ -496,7 +496,7 @@ HAVING sum(messages) > 0;
 -- name: list_durations :many
 -- for: the sketches of durations of a scope
 -- in: as count_messages; measures text[]
--- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays
+-- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
 -- note: some hundred elements for each month, day or quarter-hour, whatever the number of messages
 WITH found AS MATERIALIZED (
@@ -512,8 +512,8 @@ WITH found AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT f.measure, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
-       (SELECT array_agg(p.place ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
-       (SELECT array_agg(p.n ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
+       (SELECT array_agg(p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
+       (SELECT array_agg(p.n) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
 FROM found f
 GROUP BY f.measure
 HAVING sum(f.messages) > 0;
@@ -536,7 +536,7 @@ WITH found AS MATERIALIZED (
     FROM found, unnest(sketch) AS element
     GROUP BY 1, 2
 ), gathered AS (
-    SELECT name, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts FROM placed WHERE n > 0 GROUP BY 1
+    SELECT name, array_agg(place) AS places, array_agg(n) AS counts FROM placed WHERE n > 0 GROUP BY 1
 )
 SELECT f.name, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
        g.places, g.counts
@@ -564,17 +564,21 @@ GROUP BY bin;
 -- name: list_bin_times :many
 -- for: the series of delivery-time sketches
 -- in: as list_bin_counts
--- out: bin (start), places, counts
+-- out: bin (start), places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
--- note: percentiles are taken from the sketch of each bin
-SELECT bin, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts
+-- note: percentiles are taken from the sketch of each bin. OFFSET 0: the bin is found once for each row, not for each of
+--       its hundred elements
+SELECT bin, array_agg(place) AS places, array_agg(n) AS counts
 FROM (
-    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
-    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery']), unnest(sketch) AS element
-    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
-      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-      AND (%(country)s::text IS NULL OR country = %(country)s)
-      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+    SELECT bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM (
+        SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch
+        FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery'])
+        WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+          AND (%(country)s::text IS NULL OR country = %(country)s)
+          AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+        OFFSET 0) AS binned, unnest(sketch) AS element
     GROUP BY 1, 2) AS placed
 WHERE n > 0
 GROUP BY bin;
@@ -1066,3 +1070,532 @@ UPDATE rollup_settings SET attributes = %(attributes)s;
 -- for: counting users by attribute anew
 -- note: followed by add_attribute_counts in the same transaction
 DELETE FROM attribute_rollups;
+
+------------------------------------------------------------------------------------------------------------------
+-- compliance, checked anew: what the checker does
+------------------------------------------------------------------------------------------------------------------
+
+-- name: create_hand_overs :exec
+-- for: the working tables of one check, once for each connection
+-- note: hand_overs: is_new: to be counted; else only to be judged anew. audit_id NULL: no decision tells of it.
+--       needs_event: the outcome event its decision must have. Temporary, emptied by each commit
+CREATE TEMPORARY TABLE IF NOT EXISTS hand_overs (
+    audit_id bigint, message_id uuid, campaign_id uuid, recipient_phone text, in_reply_to text, handed_at timestamptz,
+    noted_at timestamptz, needs_event text, has_event boolean, is_new boolean
+) ON COMMIT DELETE ROWS;
+
+-- name: create_outcomes :exec
+-- for: see create_hand_overs
+-- note: the outcome events of the span, so that decisions find theirs without a probe of every day's partition
+CREATE TEMPORARY TABLE IF NOT EXISTS outcomes (event_type text, message_id uuid, received_at timestamptz) ON COMMIT DELETE ROWS;
+
+-- name: create_touched :exec
+-- for: see create_hand_overs
+-- note: seconds whose row changes
+CREATE TEMPORARY TABLE IF NOT EXISTS touched_seconds (second timestamptz, campaign_id uuid) ON COMMIT DELETE ROWS;
+
+-- name: hold_compliance :exec
+-- for: one check or recheck at a time
+-- note: a statement of its own, so that those after it see what the one before has counted
+SELECT FROM compliance_place FOR UPDATE;
+
+-- name: find_span :maybe
+-- for: which transactions are checked next
+-- in: most (rows of each kind)
+-- out: after_xid, to_xid (as text), floor_id, is_full (more may follow); no row: nothing new
+-- index: audit_log_commit_order, events (xid, id) of each partition, consent_ledger_commit_order
+-- note: whole transactions, below the oldest running one, as the log is read. What belongs together is written in one
+--       transaction, so that nothing is missed for being half visible
+WITH span AS (
+    SELECT p.xid AS after_xid, p.floor_id,
+           least((SELECT a.xid FROM audit_log a WHERE a.xid > p.xid AND a.xid < h.xid AND a.id > p.floor_id ORDER BY a.xid, a.id OFFSET %(most)s - 1 LIMIT 1),
+                 (SELECT e.xid FROM events e WHERE e.xid > p.xid AND e.xid < h.xid ORDER BY e.xid, e.id OFFSET %(most)s - 1 LIMIT 1),
+                 (SELECT l.xid FROM consent_ledger l WHERE l.xid > p.xid AND l.xid < h.xid ORDER BY l.xid OFFSET %(most)s - 1 LIMIT 1)) AS full_to,
+           greatest((SELECT a.xid FROM audit_log a WHERE a.xid > p.xid AND a.xid < h.xid AND a.id > p.floor_id ORDER BY a.xid DESC, a.id DESC LIMIT 1),
+                    (SELECT e.xid FROM events e WHERE e.xid > p.xid AND e.xid < h.xid ORDER BY e.xid DESC, e.id DESC LIMIT 1),
+                    (SELECT l.xid FROM consent_ledger l WHERE l.xid > p.xid AND l.xid < h.xid ORDER BY l.xid DESC LIMIT 1)) AS last
+    FROM compliance_place p, (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xid) AS h
+)
+SELECT after_xid::text, coalesce(full_to, last)::text AS to_xid, floor_id, full_to IS NOT NULL AS is_full FROM span WHERE last IS NOT NULL;
+
+-- name: move_compliance_place :exec
+-- for: the span is checked
+-- in: to_xid
+-- note: in the transaction of the check, so that a kill counts nothing twice
+UPDATE compliance_place SET xid = %(to_xid)s::xid8;
+
+-- name: stage_outcomes :exec
+-- for: what the span's events say of hand-overs
+-- in: after_xid, to_xid
+-- index: events (xid, id) of each partition
+-- note: one pass over the span
+INSERT INTO outcomes (event_type, message_id, received_at)
+SELECT event_type, (payload ->> 'MessageId')::uuid, received_at
+FROM events
+WHERE xid > %(after_xid)s::xid8 AND xid <= %(to_xid)s::xid8 AND event_type IN ('message.accepted', 'message.refused');
+
+-- name: stage_decisions :exec
+-- for: the span's decisions to hand over
+-- in: after_xid, to_xid, floor_id
+-- index: audit_log_commit_order, messages primary key
+-- note: a call is a hand-over however it ended, unless the provider turned out not to have the message. Whom it went to
+--       says the message's row; without that nothing can be proven
+INSERT INTO hand_overs (audit_id, message_id, campaign_id, recipient_phone, in_reply_to, handed_at, noted_at, needs_event, has_event, is_new)
+SELECT a.id, named.message_id, coalesce(m.campaign_id, (a.after ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000'), m.recipient_phone, m.in_reply_to,
+       d.handed_at, a.at, needed.event, EXISTS (SELECT FROM outcomes o WHERE o.message_id = named.message_id AND o.event_type = needed.event), true
+FROM audit_log a
+CROSS JOIN LATERAL (SELECT substr(a.subject, 9)::uuid AS message_id) AS named
+CROSS JOIN LATERAL delivery_of(a.after, a.at) AS d
+CROSS JOIN LATERAL (SELECT CASE WHEN d.outcome IN ('accepted', 'found') THEN 'message.accepted' WHEN d.outcome = 'refused' THEN 'message.refused' END AS event) AS needed
+LEFT JOIN messages m ON m.id = named.message_id
+WHERE a.xid > %(after_xid)s::xid8 AND a.xid <= %(to_xid)s::xid8 AND a.id > %(floor_id)s
+  AND a.action = 'compliance.allowed' AND d.outcome NOT IN ('absent', 'given_up');
+
+-- name: stage_undecided :exec
+-- for: hand-overs that the log tells of and no decision
+-- in: rows of outcomes
+-- index: audit_log (subject, id), messages primary key
+-- note: an outcome may come twice for one decision, when a call that was given up for lost ended after all. When the
+--       call began nobody noted: the moment it ended stands for it
+INSERT INTO hand_overs (message_id, campaign_id, recipient_phone, in_reply_to, handed_at, noted_at, has_event, is_new)
+SELECT DISTINCT ON (o.message_id)
+       o.message_id, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.recipient_phone, m.in_reply_to, o.received_at, o.received_at, true, true
+FROM outcomes o LEFT JOIN messages m ON m.id = o.message_id
+WHERE NOT EXISTS (SELECT FROM hand_overs h WHERE h.message_id = o.message_id)
+  AND NOT EXISTS (SELECT FROM audit_log a WHERE a.subject = 'message:' || o.message_id AND a.action = 'compliance.allowed')
+  AND NOT EXISTS (SELECT FROM compliance_violations v WHERE v.message_id = o.message_id AND v.kind = 'decision_missing')
+ORDER BY o.message_id, o.received_at;
+
+-- name: stage_reconsidered :exec
+-- for: hand-overs checked before that lie behind what the ledger learned since
+-- in: after_xid, to_xid, floor_id
+-- index: consent_ledger_commit_order, messages (recipient_phone, cohort_at), audit_log (subject, id), compliance_violations (message_id)
+-- note: a STOP that waited in a spool, or history that was imported. Mostly nobody was written to between what was said
+--       and its entry. A minute of slack, because the answer of a call that was found out about is put at its claim
+INSERT INTO hand_overs (audit_id, message_id, campaign_id, recipient_phone, in_reply_to, handed_at, is_new)
+SELECT DISTINCT checked.audit_id, m.id, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.recipient_phone, m.in_reply_to, checked.handed_at, false
+FROM consent_ledger l
+JOIN messages m ON m.recipient_phone = l.phone_e164 AND m.queued_at IS NOT NULL AND (m.cohort_at IS NULL OR m.cohort_at >= l.occurred_at - interval '1 minute')
+CROSS JOIN LATERAL (
+    SELECT a.id AS audit_id, d.handed_at
+    FROM audit_log a CROSS JOIN LATERAL delivery_of(a.after, a.at) AS d
+    WHERE a.subject = 'message:' || m.id AND a.action = 'compliance.allowed' AND d.outcome NOT IN ('absent', 'given_up')
+      AND (a.xid <= %(after_xid)s::xid8 OR a.id <= %(floor_id)s)
+    UNION ALL
+    SELECT NULL, v.at FROM compliance_violations v WHERE v.message_id = m.id AND v.kind = 'decision_missing'
+) AS checked
+WHERE l.xid > %(after_xid)s::xid8 AND l.xid <= %(to_xid)s::xid8 AND checked.handed_at >= l.occurred_at;
+
+-- name: stage_past :exec
+-- for: rechecking what was handed over in a window
+-- in: since, until; most
+-- out: row count
+-- index: audit_log_at (BRIN), messages (cohort_at), audit_log (subject, id)
+-- note: a decision is written within minutes of its call; one that is gone is missed beside its message. Only what the
+--       check has passed: what it has yet to come to is counted there
+INSERT INTO hand_overs (audit_id, message_id, campaign_id, recipient_phone, in_reply_to, handed_at, noted_at, needs_event, has_event, is_new)
+SELECT a.id, named.message_id, coalesce(m.campaign_id, (a.after ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000'), m.recipient_phone, m.in_reply_to,
+       d.handed_at, a.at, CASE WHEN d.outcome IN ('accepted', 'found') THEN 'message.accepted' WHEN d.outcome = 'refused' THEN 'message.refused' END, false, false
+FROM compliance_place p
+CROSS JOIN audit_log a
+CROSS JOIN LATERAL (SELECT substr(a.subject, 9)::uuid AS message_id) AS named
+CROSS JOIN LATERAL delivery_of(a.after, a.at) AS d
+LEFT JOIN messages m ON m.id = named.message_id
+WHERE a.at >= %(since)s AND a.at < %(until)s::timestamptz + interval '1 hour' AND (a.xid <= p.xid OR a.id <= p.floor_id)
+  AND a.action = 'compliance.allowed' AND d.outcome NOT IN ('absent', 'given_up') AND d.handed_at >= %(since)s AND d.handed_at < %(until)s
+UNION ALL
+SELECT NULL, m.id, coalesce(m.campaign_id, '00000000-0000-0000-0000-000000000000'), m.recipient_phone, m.in_reply_to, m.answered_at, m.answered_at, NULL, true, false
+FROM messages m
+WHERE m.cohort_at >= %(since)s AND m.cohort_at < %(until)s AND m.queued_at IS NOT NULL AND m.answered_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM audit_log a WHERE a.subject = 'message:' || m.id AND a.action = 'compliance.allowed')
+  AND m.answered_at < (SELECT coalesce(min(w.at), 'infinity') FROM compliance_place p JOIN audit_log w ON w.xid > p.xid AND w.id > p.floor_id AND w.action = 'compliance.allowed')
+LIMIT %(most)s;
+
+-- name: list_eventless :many
+-- for: decisions whose outcome event is not in their span
+-- in: rows of hand_overs
+-- out: audit_id, message_id, needs_event, noted_at, handed_at
+-- note: none, or something is wrong; but a repeated outcome was logged with the first
+SELECT audit_id, message_id, needs_event, noted_at, handed_at FROM hand_overs WHERE needs_event IS NOT NULL AND NOT has_event;
+
+-- name: list_logged_keys :many
+-- for: which of these events are in the log
+-- in: days date[], keys uuid[] of equal length
+-- out: dedupe_key
+-- index: events primary key
+-- note: by day and key, as the log itself finds duplicates
+SELECT e.dedupe_key FROM unnest(%(days)s::date[], %(keys)s::uuid[]) AS k (day, key) JOIN events e ON e.received_on = k.day AND e.dedupe_key = k.key;
+
+-- name: note_events :exec
+-- for: decisions whose event was found after all
+-- in: audit_ids bigint[]
+-- note: see list_eventless
+UPDATE hand_overs SET has_event = true WHERE audit_id = ANY (%(audit_ids)s::bigint[]);
+
+-- name: judge_history :exec
+-- for: hand-overs without a decision, and decisions without their event
+-- in: now; rows of hand_overs
+-- index: compliance_violations primary key
+-- note: what is missing says the kind
+INSERT INTO compliance_violations (id, kind, at, campaign_id, message_id, evidence, found_at)
+SELECT gen_random_uuid(), CASE WHEN audit_id IS NULL THEN 'decision_missing' ELSE 'event_missing' END, handed_at, campaign_id, message_id,
+       jsonb_strip_nulls(jsonb_build_object('audit_id', audit_id, 'event', needs_event)), %(now)s
+FROM hand_overs
+WHERE audit_id IS NULL OR needs_event IS NOT NULL AND NOT has_event
+ON CONFLICT DO NOTHING;
+
+-- name: judge_consent :exec
+-- for: hand-overs at whose moment the ledger does not say OPT_IN
+-- in: now; rows of hand_overs
+-- index: consent_ledger (phone_e164, occurred_at, id), inbound_events (message_sid), compliance_violations primary key
+-- note: the fold of what the ledger says now of that moment, from the entries themselves. Answers to STOP, HELP and START
+--       go to anybody, other answers to whoever has not closed. `known_at` after the hand-over: the sender could not know
+WITH judged AS (
+    SELECT h.message_id, h.campaign_id, h.handed_at, said.state, last.id AS entry, last.action, last.occurred_at, last.recorded_at,
+           CASE WHEN h.in_reply_to IS NULL THEN said.state = 'OPT_IN'
+                ELSE said.state NOT IN ('STOP', 'OPT_OUT') OR coalesce(asked.intent IN ('stop', 'help', 'start'), false) END AS is_verified
+    FROM hand_overs h
+    CROSS JOIN LATERAL (SELECT consent_fold(l.action ORDER BY l.occurred_at, l.id) AS state
+                        FROM consent_ledger l WHERE l.phone_e164 = h.recipient_phone AND l.occurred_at <= h.handed_at) AS said
+    LEFT JOIN LATERAL (SELECT l.id, l.action, l.occurred_at, l.recorded_at FROM consent_ledger l
+                       WHERE l.phone_e164 = h.recipient_phone AND l.occurred_at <= h.handed_at
+                       ORDER BY l.occurred_at DESC, l.id DESC LIMIT 1) AS last ON said.state <> 'OPT_IN'
+    LEFT JOIN inbound_events asked ON asked.message_sid = h.in_reply_to
+), withdrawn AS (
+    DELETE FROM compliance_violations v USING judged j
+    WHERE j.is_verified AND v.kind = 'consent' AND (v.campaign_id, v.message_id, v.at) = (j.campaign_id, j.message_id, j.handed_at)
+)
+INSERT INTO compliance_violations (id, kind, at, campaign_id, message_id, evidence, found_at)
+SELECT gen_random_uuid(), 'consent', handed_at, campaign_id, message_id,
+       jsonb_strip_nulls(jsonb_build_object('state', state, 'entry', entry, 'action', action, 'said_at', occurred_at, 'known_at', recorded_at)), %(now)s
+FROM judged WHERE NOT is_verified
+ON CONFLICT DO NOTHING;
+
+-- name: judge_quiet_hours :exec
+-- for: campaigns' hand-overs inside quiet hours of the recipient
+-- in: now; rows of hand_overs
+-- index: users, campaigns and phone_zones primary keys, quiet_hours_rules primary key, audit_log_quiet_rules
+-- note: in any zone the recipient may be in, by this database's clock. The place's rule is that of the moment: of a rule
+--       changed since, what it was before the first change after the hand-over
+WITH changed AS MATERIALIZED (
+    SELECT substr(a.subject, 18) AS prefix, a.at, a.before
+    FROM audit_log a
+    WHERE a.action IN ('quiet_hours_rule.created', 'quiet_hours_rule.changed', 'quiet_hours_rule.deleted')
+      AND a.at > (SELECT min(handed_at) FROM hand_overs WHERE is_new)
+), judged AS (
+    SELECT h.message_id, h.campaign_id, h.handed_at, z.zone, wall_clock(h.handed_at, z.zone) AS clock, hours.starts, hours.ends
+    FROM hand_overs h
+    JOIN campaigns c ON c.id = h.campaign_id
+    LEFT JOIN users u ON u.phone_e164 = h.recipient_phone
+    LEFT JOIN LATERAL (
+        SELECT r.starts, r.ends
+        FROM (SELECT q.prefix, q.starts, q.ends FROM quiet_hours_rules q
+              WHERE NOT EXISTS (SELECT FROM changed g WHERE g.prefix = q.prefix AND g.at > h.handed_at)
+              UNION ALL
+              (SELECT DISTINCT ON (g.prefix) g.prefix, (g.before ->> 'starts')::time, (g.before ->> 'ends')::time FROM changed g
+               WHERE g.at > h.handed_at ORDER BY g.prefix, g.at)) AS r
+        WHERE r.starts IS NOT NULL
+          AND r.prefix IN (substr(h.recipient_phone, 2, 1), substr(h.recipient_phone, 2, 2), substr(h.recipient_phone, 2, 3), substr(h.recipient_phone, 2, 4),
+                           substr(h.recipient_phone, 2, 5), substr(h.recipient_phone, 2, 6), substr(h.recipient_phone, 2, 7))
+        ORDER BY length(r.prefix) DESC LIMIT 1) AS place ON true
+    CROSS JOIN LATERAL (VALUES (c.quiet_starts, c.quiet_ends), (place.starts, place.ends)) AS hours (starts, ends)
+    LEFT JOIN LATERAL zones_of_phone(h.recipient_phone) AS p ON u.timezone IS NULL
+    LEFT JOIN LATERAL unnest(CASE WHEN u.timezone IS NULL THEN p.zones ELSE ARRAY[u.timezone] END) AS z (zone) ON true
+    WHERE h.is_new AND hours.starts <> hours.ends
+), worst AS (
+    SELECT DISTINCT ON (message_id, handed_at) message_id, campaign_id, handed_at, zone, clock, starts, ends
+    FROM judged
+    WHERE clock IS NULL OR is_within_hours(clock, starts, ends)
+    ORDER BY message_id, handed_at, clock NULLS LAST
+)
+INSERT INTO compliance_violations (id, kind, at, campaign_id, message_id, evidence, found_at)
+SELECT gen_random_uuid(), CASE WHEN clock IS NULL THEN 'zone_unknown' ELSE 'quiet_hours' END, handed_at, campaign_id, message_id,
+       jsonb_strip_nulls(jsonb_build_object('zone', zone, 'clock', to_char(clock, 'HH24:MI:SS'), 'starts', to_char(starts, 'HH24:MI'), 'ends', to_char(ends, 'HH24:MI'))), %(now)s
+FROM worst
+ON CONFLICT DO NOTHING;
+
+-- name: count_hand_overs :exec
+-- for: the new hand-overs by second
+-- in: rows of hand_overs
+-- out: rows of touched_seconds
+-- index: compliance_rollups primary key
+-- note: seconds of what is only judged anew are touched too, and have a row
+WITH counted AS (
+    INSERT INTO compliance_rollups AS r (grain, bucket, campaign_id, handed_over, seconds, peak, rescheduled, logged)
+    SELECT 'second', date_trunc('second', handed_at), campaign_id, count(*) FILTER (WHERE is_new), bool_or(is_new)::integer, count(*) FILTER (WHERE is_new), 0,
+           coalesce(sum((audit_id IS NOT NULL)::integer + has_event::integer) FILTER (WHERE is_new), 0)
+    FROM hand_overs
+    GROUP BY 2, 3
+    ON CONFLICT (grain, bucket, campaign_id) DO UPDATE
+    SET handed_over = r.handed_over + excluded.handed_over, seconds = greatest(r.seconds, excluded.seconds),
+        peak = r.handed_over + excluded.handed_over, logged = r.logged + excluded.logged
+)
+INSERT INTO touched_seconds (second, campaign_id)
+SELECT DISTINCT date_trunc('second', handed_at), campaign_id FROM hand_overs;
+
+-- name: count_rescheduled :exec
+-- for: messages that quiet hours put off for the first time
+-- in: after_xid, to_xid, floor_id
+-- out: rows of touched_seconds
+-- index: audit_log_commit_order, audit_log (subject, id), compliance_rollups primary key
+-- note: put off again it is still one message. By the moment it was put off
+WITH counted AS (
+    INSERT INTO compliance_rollups AS r (grain, bucket, campaign_id, handed_over, seconds, peak, rescheduled, logged)
+    SELECT 'second', date_trunc('second', a.at), coalesce((a.after ->> 'campaign_id')::uuid, '00000000-0000-0000-0000-000000000000'), 0, 0, 0, count(*), 0
+    FROM audit_log a
+    WHERE a.xid > %(after_xid)s::xid8 AND a.xid <= %(to_xid)s::xid8 AND a.id > %(floor_id)s
+      AND a.action = 'compliance.deferred' AND a.after ->> 'reason' = 'quiet_hours'
+      AND NOT EXISTS (SELECT FROM audit_log b WHERE b.subject = a.subject AND b.id < a.id AND b.action = a.action AND b.after ->> 'reason' = 'quiet_hours')
+    GROUP BY 2, 3
+    ON CONFLICT (grain, bucket, campaign_id) DO UPDATE SET rescheduled = r.rescheduled + excluded.rescheduled
+    RETURNING bucket, campaign_id
+)
+INSERT INTO touched_seconds (second, campaign_id) SELECT bucket, campaign_id FROM counted;
+
+-- name: judge_rate :exec
+-- for: seconds in which a campaign handed over more than its limit
+-- in: now; rows of touched_seconds
+-- index: compliance_rollups and compliance_violations primary keys
+-- note: a call found out about later may make it more
+INSERT INTO compliance_violations AS v (id, kind, at, campaign_id, message_id, evidence, found_at)
+SELECT gen_random_uuid(), 'rate', r.bucket, r.campaign_id, '00000000-0000-0000-0000-000000000000',
+       jsonb_build_object('handed_over', r.handed_over, 'limit', c.rate_per_second), %(now)s
+FROM (SELECT DISTINCT second, campaign_id FROM touched_seconds) AS t
+JOIN compliance_rollups r ON r.grain = 'second' AND r.bucket = t.second AND r.campaign_id = t.campaign_id
+JOIN campaigns c ON c.id = r.campaign_id
+WHERE r.handed_over > c.rate_per_second
+ON CONFLICT (kind, campaign_id, message_id, at) DO UPDATE SET evidence = excluded.evidence;
+
+-- name: count_violations :exec
+-- for: what was found in the touched seconds
+-- in: rows of touched_seconds
+-- index: compliance_rollups primary key, compliance_violations (at, id)
+-- note: counted from the rows each time, and so never out of step with them
+UPDATE compliance_rollups r
+SET unconsented = v.unconsented, quiet = v.quiet, zone_unknown = v.zone_unknown, over_limit = v.over_limit, missing = v.missing
+FROM (SELECT DISTINCT second, campaign_id FROM touched_seconds) AS t
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE kind = 'consent') AS unconsented, count(*) FILTER (WHERE kind = 'quiet_hours') AS quiet,
+           count(*) FILTER (WHERE kind = 'zone_unknown') AS zone_unknown, count(*) FILTER (WHERE kind = 'rate') AS over_limit,
+           count(*) FILTER (WHERE kind IN ('decision_missing', 'event_missing')) AS missing
+    FROM compliance_violations
+    WHERE at >= t.second AND at < t.second + interval '1 second' AND campaign_id = t.campaign_id
+) AS v
+WHERE r.grain = 'second' AND r.bucket = t.second AND r.campaign_id = t.campaign_id;
+
+-- name: add_up_seconds :exec
+-- for: the quarter-hours, or the days, of the touched seconds
+-- in: from_grain, to_grain; width of to_grain (interval); rows of touched_seconds
+-- index: compliance_rollups primary key
+-- note: quarters from their seconds, then days from their quarters; anew from at most 900 rows for each campaign, so that
+--       what is added up cannot drift. Days of UTC, because a window is cut by instants and not by a calendar
+INSERT INTO compliance_rollups (grain, bucket, campaign_id, handed_over, seconds, peak, rescheduled, logged, unconsented, quiet, zone_unknown, over_limit, missing)
+SELECT %(to_grain)s, t.bucket, t.campaign_id, sum(s.handed_over), sum(s.seconds), max(s.peak), sum(s.rescheduled), sum(s.logged),
+       sum(s.unconsented), sum(s.quiet), sum(s.zone_unknown), sum(s.over_limit), sum(s.missing)
+FROM (SELECT DISTINCT date_bin(%(width)s::interval, second, timestamptz '2000-01-01 00:00+00') AS bucket, campaign_id FROM touched_seconds) AS t
+JOIN compliance_rollups s ON s.grain = %(from_grain)s AND s.bucket >= t.bucket AND s.bucket < t.bucket + %(width)s::interval AND s.campaign_id = t.campaign_id
+GROUP BY t.bucket, t.campaign_id
+ON CONFLICT (grain, bucket, campaign_id) DO UPDATE
+SET handed_over = excluded.handed_over, seconds = excluded.seconds, peak = excluded.peak, rescheduled = excluded.rescheduled, logged = excluded.logged,
+    unconsented = excluded.unconsented, quiet = excluded.quiet, zone_unknown = excluded.zone_unknown, over_limit = excluded.over_limit, missing = excluded.missing;
+
+------------------------------------------------------------------------------------------------------------------
+-- compliance: what is asked of it
+------------------------------------------------------------------------------------------------------------------
+
+-- name: count_compliance :one
+-- for: the figures of a window
+-- in: grains text[], since timestamptz[], until timestamptz[] (the pieces of the window) of equal length; campaign_id
+--     (NULL: all campaigns; zeros: auto-replies)
+-- out: the columns of compliance_rollups
+-- index: compliance_rollups primary key
+-- note: whole days, quarter-hours beside them, seconds beside those: some thousand rows for a campaign, whatever the window
+SELECT coalesce(sum(r.handed_over), 0)::bigint AS handed_over, coalesce(sum(r.seconds), 0)::bigint AS seconds, coalesce(max(r.peak), 0)::bigint AS peak,
+       coalesce(sum(r.rescheduled), 0)::bigint AS rescheduled, coalesce(sum(r.logged), 0)::bigint AS logged,
+       coalesce(sum(r.unconsented), 0)::bigint AS unconsented, coalesce(sum(r.quiet), 0)::bigint AS quiet,
+       coalesce(sum(r.zone_unknown), 0)::bigint AS zone_unknown, coalesce(sum(r.over_limit), 0)::bigint AS over_limit, coalesce(sum(r.missing), 0)::bigint AS missing
+FROM unnest(%(grains)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) AS piece (grain, since, until)
+JOIN compliance_rollups r ON r.grain = piece.grain AND r.bucket >= piece.since AND r.bucket < piece.until
+WHERE CASE WHEN %(campaign_id)s::uuid IS NULL THEN r.campaign_id <> '00000000-0000-0000-0000-000000000000' ELSE r.campaign_id = %(campaign_id)s END;
+
+-- name: list_violations :many
+-- for: the rows behind the figures, newest first
+-- in: since, until (whole seconds); campaign_id (NULL: any); kind (NULL: any); before_at, before_id (the place to go on from, or NULL); most
+-- out: the violation with its campaign's name and its recipient
+-- index: compliance_violations (at, id), messages and campaigns primary keys
+-- note: the number is the message's, so that an erasure reaches it
+SELECT v.id, v.kind, v.at, v.campaign_id, c.name AS campaign_name, v.message_id, m.recipient_phone, v.evidence, v.found_at
+FROM compliance_violations v
+LEFT JOIN campaigns c ON c.id = v.campaign_id
+LEFT JOIN messages m ON m.id = v.message_id
+WHERE v.at >= %(since)s AND v.at < %(until)s
+  AND (%(campaign_id)s::uuid IS NULL OR v.campaign_id = %(campaign_id)s) AND (%(kind)s::text IS NULL OR v.kind = %(kind)s)
+  AND (%(before_at)s::timestamptz IS NULL OR (v.at, v.id) < (%(before_at)s, %(before_id)s::uuid))
+ORDER BY v.at DESC, v.id DESC
+LIMIT %(most)s;
+
+-- name: find_oldest_unchecked :maybe
+-- for: how far the check is behind
+-- out: at: of the oldest decision that is not checked; no row: all are
+-- index: audit_log_commit_order
+-- note: also what a running transaction holds up
+SELECT a.at
+FROM compliance_place p
+CROSS JOIN LATERAL (SELECT l.at FROM audit_log l WHERE l.xid > p.xid AND l.id > p.floor_id AND l.action LIKE 'compliance.%%' ORDER BY l.xid, l.id LIMIT 1) AS a;
+
+------------------------------------------------------------------------------------------------------------------
+-- the self-check
+------------------------------------------------------------------------------------------------------------------
+
+-- name: find_counted :maybe
+-- for: a minute or quarter-hour with messages, at or after an instant
+-- in: since; grain; slice, one that the grain has
+-- out: bucket
+-- index: message_rollups primary key
+-- note: a random instant gives a random bucket; none after the last
+SELECT bucket FROM message_rollups WHERE grain = %(grain)s AND slice = %(slice)s AND bucket >= %(since)s AND messages > 0 ORDER BY bucket LIMIT 1;
+
+-- name: list_days :one
+-- for: the days of a month
+-- in: since, until
+-- out: an array of their starts
+-- index: local_days primary key
+-- note: days follow the calendar
+SELECT array_agg(starts_at ORDER BY starts_at) FROM local_days WHERE starts_at >= %(since)s AND starts_at < %(until)s;
+
+-- name: load_span :maybe
+-- for: the instants from which one is drawn
+-- out: since, until: first and last quarter-hour
+-- index: message_rollups primary key
+-- note: both ends of the index
+SELECT min(bucket) AS since, max(bucket) AS until FROM message_rollups WHERE grain = 'quarter' AND slice = 0 HAVING min(bucket) IS NOT NULL;
+
+-- name: find_bucket :maybe
+-- for: the bucket of a grain that an instant lies in
+-- in: grain, at
+-- out: since, until; none where that grain is not kept
+-- index: local_days primary key
+-- note: months only when all of their days are settled
+SELECT b.since, bucket_end(%(grain)s, b.since) AS until
+FROM (SELECT CASE %(grain)s WHEN 'day' THEN d.starts_at WHEN 'month' THEN d.month_starts_at ELSE bucket_of(%(grain)s, %(at)s) END AS since
+      FROM (SELECT starts_at, month_starts_at FROM local_days WHERE starts_at <= %(at)s ORDER BY starts_at DESC LIMIT 1) AS d) AS b, rollup_settings s
+WHERE CASE %(grain)s WHEN 'minute' THEN b.since >= s.minutes_since WHEN 'quarter' THEN true ELSE bucket_end(%(grain)s, b.since) <= s.days_until END;
+
+-- name: compare_messages :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: message_rollups primary key, messages (cohort_at)
+-- note: the readers of figures themselves, told how coarse their pieces may be
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender,
+           sum(messages), sum(sent), sum(conflicts), sum(replied), sum(stopped), sum(now_accepted), sum(now_scheduled), sum(now_queued),
+           sum(now_sending), sum(now_sent), sum(now_canceled), sum(now_failed), sum(now_undelivered), sum(now_delivered), sum(now_read)
+    FROM message_counts(%(since)s, %(until)s, %(slice)s, %(grain)s)
+    WHERE messages <> 0
+    GROUP BY 1, 2, 3, 4
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender,
+           sum(messages), sum(sent), sum(conflicts), sum(replied), sum(stopped), sum(now_accepted), sum(now_scheduled), sum(now_queued),
+           sum(now_sending), sum(now_sent), sum(now_canceled), sum(now_failed), sum(now_undelivered), sum(now_delivered), sum(now_read)
+    FROM message_counts(%(since)s, %(until)s, 15, %(finer)s)
+    WHERE messages <> 0
+    GROUP BY 1, 2, 3, 4
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_failures :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: failure_rollups primary key, messages (cohort_at)
+-- note: as compare_messages
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, error_code,
+           sum(failed), sum(retried), sum(retried_sent), sum(retried_delivered)
+    FROM failure_counts(%(since)s, %(until)s, %(slice)s, %(grain)s)
+    WHERE failed <> 0 OR retried <> 0
+    GROUP BY 1, 2, 3, 4, 5
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, error_code,
+           sum(failed), sum(retried), sum(retried_sent), sum(retried_delivered)
+    FROM failure_counts(%(since)s, %(until)s, 15, %(finer)s)
+    WHERE failed <> 0 OR retried <> 0
+    GROUP BY 1, 2, 3, 4, 5
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_durations :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: duration_rollups primary key, messages (cohort_at)
+-- note: as compare_messages; the places of the sketches by compare_sketches
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure,
+           sum(messages), sum(microseconds), min(fastest), max(slowest)
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(grain)s, ARRAY['delivery', 'queue', 'carrier'])
+    GROUP BY 1, 2, 3, 4, 5
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure,
+           sum(messages), sum(microseconds), min(fastest), max(slowest)
+    FROM duration_counts(%(since)s, %(until)s, 15, %(finer)s, ARRAY['delivery', 'queue', 'carrier'])
+    GROUP BY 1, 2, 3, 4, 5
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_sketches :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: duration_rollups primary key, messages (cohort_at)
+-- note: as compare_messages
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure, sketch_place(element),
+           sum(sketch_count(element))
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(grain)s, ARRAY['delivery', 'queue', 'carrier']), unnest(sketch) AS element
+    GROUP BY 1, 2, 3, 4, 5, 6
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure, sketch_place(element),
+           sum(sketch_count(element))
+    FROM duration_counts(%(since)s, %(until)s, 15, %(finer)s, ARRAY['delivery', 'queue', 'carrier']), unnest(sketch) AS element
+    GROUP BY 1, 2, 3, 4, 5, 6
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: drop_message_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: message_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM message_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: drop_failure_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: failure_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM failure_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: drop_duration_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: duration_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM duration_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;

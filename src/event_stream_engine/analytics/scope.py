@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,7 +18,8 @@ SQL = load_queries(__package__)
 # The dimensions of message roll-ups as bits of a slice, and the slices that days and months have, least rows first; see
 # `rollup_targets` in the migrations.
 DIMENSIONS = {"campaign": 1, "channel": 2, "country": 4, "sender": 8}
-_SLICES = (0, 2, 8, 4, 6, 1, 5, 15)
+MONTH = timedelta(days=30)  # as a step it stands for a month of the calendar, and its multiples for several
+SLICES = (0, 2, 8, 4, 6, 1, 5, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Scope:
         }
         named = {name for name, value in filters.items() if value is not None} | set(grouped_by)
         needed = sum(DIMENSIONS[name] for name in named)
-        return next(kept for kept in _SLICES if kept & needed == needed)
+        return next(kept for kept in SLICES if kept & needed == needed)
 
 
 async def find_campaign_ids(
@@ -80,9 +81,17 @@ def local_midnight(at: datetime, zone: ZoneInfo) -> datetime:
 def list_bins(window: Window, step: timedelta, zone: ZoneInfo) -> list[datetime]:
     """Return the starts of the bins that cover a window, counted from local midnight.
 
-    Days follow the calendar, so that one may last 23 or 25 hours; shorter steps are of equal length.
+    Days and months follow the calendar, so that a day may last 23 or 25 hours; shorter steps are of equal length.
     """
     at = local_midnight(window.since, zone)
+    if step >= MONTH:
+        local = at.astimezone(zone)
+        number = local.year * 12 + local.month - 1
+        bins = []
+        while (at := datetime(number // 12, number % 12 + 1, 1, tzinfo=zone).astimezone(UTC)) < window.until:
+            bins.append(at)
+            number += step // MONTH
+        return bins
     if step >= timedelta(days=1):
         bins = []
         while at < window.until:
@@ -95,6 +104,8 @@ def list_bins(window: Window, step: timedelta, zone: ZoneInfo) -> list[datetime]
 
 def coarsest_grain(step: timedelta) -> str:
     """Return the widest bucket that no bin of a step cuts."""
+    if step >= MONTH:
+        return "month"
     if step >= timedelta(days=1):
         return "day"
     return "quarter" if step % timedelta(minutes=15) == timedelta(0) else "minute"

@@ -18,6 +18,7 @@ from event_stream_engine.campaigns.claiming import ACTOR
 from event_stream_engine.campaigns.recording import MOST_ATTEMPTS
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.phone import split_channel
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.messaging.provider import ProviderMessage
@@ -158,7 +159,10 @@ async def settle_found(conn: Connection, unsure: Unsure, sid: str, status: str, 
         return False
     early = status if status in EARLY else "queued"
     await append_own_events(conn, [outcomes.accepted(unsure.message_id, unsure.handed_at, sid, early)])
-    await _audit(conn, ended[0], {"outcome": "found", "sid": sid, "status": status}, now)
+    # The claim of a worker that died has no step yet that says when its call began.
+    handed_at = format_instant(unsure.handed_at)
+    delivery = {"outcome": "found", "sid": sid, "status": status, "handed_at": handed_at}
+    await _audit(conn, ended[0], delivery, now)
     return True
 
 

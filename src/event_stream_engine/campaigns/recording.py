@@ -28,7 +28,7 @@ OPTED_OUT = 21610
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of one call. `handed_at`: the second it was counted in; `at`: when it ended.
+    """The end of one call. `handed_at`: when it began, in the second it was counted in; `at`: when it ended.
 
     Without `outcome` the call never began, because its second was over before it got its turn.
     """

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+from event_stream_engine.analytics.scope import MONTH
 from event_stream_engine.kernel.clock import format_instant
 
 Spec = dict[str, Any]
@@ -113,7 +114,8 @@ def make_time_axis(instants: Sequence[datetime], step: timedelta, zone: ZoneInfo
     every_minutes = next(every for least, every in _TICKS if step >= least)
     for at in instants:
         local = at.astimezone(zone)
-        label = f"{local.day} {local:%b}" if has_days else f"{local:%H:%M}"
+        day = f"{local:%b %Y}" if step >= MONTH else f"{local.day} {local:%b}"
+        label = day if has_days else f"{local:%H:%M}"
         slots.append(f"{format_instant(at.replace(microsecond=0))} {label}")
         if (local.hour * 60 + local.minute) % every_minutes == 0:
             ticks.append(slots[-1])

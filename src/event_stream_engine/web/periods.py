@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
-from event_stream_engine.analytics.scope import Scope, find_campaign_ids
+from event_stream_engine.analytics.scope import MONTH, Scope, find_campaign_ids
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.windows import Window
@@ -25,15 +25,17 @@ PERIODS = {
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
 _FILTERS = ("campaign_id", "template_id", "channel", "country", "sender")
-_MOST_POINTS = 60
+# Each step with the longest window it is used for: at most about sixty points. Half a year of weeks reads every day's
+# sketch, a year of months only those of the months.
 _STEPS = (
-    (timedelta(minutes=5), "5 minutes"),
-    (timedelta(minutes=15), "15 minutes"),
-    (timedelta(hours=1), "hour"),
-    (timedelta(hours=6), "6 hours"),
-    (timedelta(days=1), "day"),
-    (timedelta(days=7), "week"),
-    (timedelta(days=84), "12 weeks"),
+    (timedelta(minutes=5), "5 minutes", timedelta(hours=5)),
+    (timedelta(minutes=15), "15 minutes", timedelta(hours=15)),
+    (timedelta(hours=1), "hour", timedelta(hours=60)),
+    (timedelta(hours=6), "6 hours", timedelta(days=15)),
+    (timedelta(days=1), "day", timedelta(days=60)),
+    (timedelta(days=7), "week", timedelta(days=190)),
+    (MONTH, "month", timedelta(days=5 * 366)),
+    (4 * MONTH, "4 months", LONGEST),
 )
 
 
@@ -50,17 +52,19 @@ _WINDOW_MEANING = (
     ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
     ("until", "End of the window, not part of it; now when left out."),
 )
-# For `openapi_extra` of the routes that call `read_period…` or `load_scope`, because FastAPI cannot see into these.
-PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+# For `openapi_extra` of the routes that call one of the readers below, because FastAPI cannot see into these.
 _CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
 CHANNEL_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CHANNEL_MEANING)
 MONTH_PARAMETERS = _describe_parameters(
     ("period", f"One of {', '.join(PERIODS)}, ending now; 30d when nothing is asked for."),
     *_WINDOW_MEANING[1:],
 )
+_CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
+PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
+CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_WINDOW_MEANING,
-    ("campaign_id", "Only the messages of this campaign."),
+    _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
     _CHANNEL_MEANING,
     ("country", "Only recipients of this country, two capital letters like US."),
@@ -103,6 +107,15 @@ def read_channel(request: Request) -> str | None:
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     return channel
+
+
+def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
+    """Read the period and the one filter `campaign_id`; `more` are the route's own parameters.
+
+    Errors: Invalid naming the parameter.
+    """
+    _refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
+    return _read_period(request), _read_id(request, "campaign_id")
 
 
 async def load_scope(conn: Connection, request: Request) -> Scope:
@@ -161,7 +174,7 @@ def _make_period(slug: str | None, label: str, window: Window) -> Period:
         raise Invalid("The period ends before it begins. Exchange since and until.", "since")
     if window.length > LONGEST:
         raise Invalid(f"The period is longer than {LONGEST.days} days. Choose a shorter one.", "since")
-    step, name = next(pair for pair in _STEPS if window.length / pair[0] <= _MOST_POINTS)
+    step, name = next((step, name) for step, name, longest in _STEPS if window.length <= longest)
     return Period(slug, label, window, step, name)
 
 

@@ -26,6 +26,7 @@ ROOMS = (
     ("/campaigns", "Campaigns"),
     ("/audience", "Audience"),
     ("/inbound", "Inbound"),
+    ("/compliance", "Compliance"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
 
@@ -76,6 +77,7 @@ _TEMPLATES.globals |= {
     "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
     "STEPS": wording.STEPS,
+    "VIOLATIONS": wording.VIOLATIONS,
 }
 _TEMPLATES.filters |= {
     "number": formats.format_number,

@@ -47,6 +47,14 @@ MESSAGE_STATUSES = {
     "UNDELIVERED": ("failed", "undelivered"),
     "CANCELED": ("failed", "canceled"),
 }
+VIOLATIONS = {
+    "consent": ("failed", "Without consent"),
+    "quiet_hours": ("failed", "In quiet hours"),
+    "zone_unknown": ("warning", "Time zone not known"),
+    "rate": ("failed", "Above the limit"),
+    "decision_missing": ("failed", "Decision missing"),
+    "event_missing": ("failed", "Event missing"),
+}
 STEPS = {
     "consent": "Consent",
     "quiet_hours": "Quiet hours",

@@ -1,4 +1,4 @@
-"""The worker process composed: the projector, the sealer, their sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, the checker, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
@@ -18,6 +18,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
+from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.importer import run_importer
@@ -25,6 +26,7 @@ from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
+from event_stream_engine.worker.verifier import run_verifier
 
 UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
@@ -43,7 +45,9 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
         tasks.create_task(run_compactor(url, clock, stopping))
+        tasks.create_task(run_verifier(url, clock, stopping))
         tasks.create_task(run_sealer(settings, url, clock, stopping))
+        tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))

@@ -28,7 +28,7 @@ READER = "recount"
 _TABLES: dict[str, tuple[str, ...]] = {
     "messages": ("id",),  # carries the time of the callback that happened to come first
     "inbound_events": (),
-    "consent_ledger": ("recorded_at",),
+    "consent_ledger": ("recorded_at", "xid"),
     "users": ("updated_at",),
     "message_rollups": (),
     "failure_rollups": (),

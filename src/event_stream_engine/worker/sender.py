@@ -193,8 +193,8 @@ class Sender:
             if not self._is_fresh(batch, claimed):
                 # The lease may have passed to another; whoever finds the row will see that the provider has nothing.
                 return
-            is_late = _is_over(batch, self.clock.now())
-            outcome = None if is_late else await self._call(message)
+            handed_at = self.clock.now()
+            outcome = None if _is_over(batch, handed_at) else await self._call(message)
         finally:
             self.let_go.append(message.recipient_phone)
             self.woken.set()
@@ -203,7 +203,7 @@ class Sender:
             campaign_id=batch.campaign_id,
             verdict=verdict,
             outcome=outcome,
-            handed_at=batch.claimed_at,
+            handed_at=handed_at,
             at=self.clock.now(),
             microseconds=(time.perf_counter_ns() - began) // 1000,
         )

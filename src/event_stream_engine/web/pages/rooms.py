@@ -5,6 +5,7 @@ from event_stream_engine.web.pages import (
     audience_figures,
     campaign_messages,
     campaigns,
+    compliance,
     imports,
     inbound,
     monitoring,
@@ -28,5 +29,6 @@ PAGES = tuple(
         segments,
         imports,
         inbound,
+        compliance,
     )
 )

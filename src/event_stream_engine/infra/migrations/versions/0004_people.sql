@@ -50,18 +50,18 @@ CREATE TABLE inbound_hour_rollups (
     PRIMARY KEY (grain, channel, bucket, weekday, hour)
 ) WITH (fillfactor = 70);
 
--- The rows of [since, until), exact for any instants, see window_pieces.
+-- The rows of [since, until), exact for any instants, see window_pieces and message_counts.
 DROP FUNCTION inbound_counts(timestamptz, timestamptz), consent_counts(timestamptz, timestamptz);
 CREATE FUNCTION inbound_counts(since timestamptz, until timestamptz, coarsest text)
 RETURNS TABLE (at timestamptz, channel text, intent text, messages bigint, immediate bigint, auto_replied bigint)
 STABLE LANGUAGE sql AS $$
     SELECT r.bucket, r.channel, r.intent, r.messages, r.immediate, r.auto_replied
     FROM window_pieces(since, until, coarsest) AS p
-    JOIN inbound_rollups r ON r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends
+    CROSS JOIN LATERAL (SELECT * FROM inbound_rollups r WHERE r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends OFFSET 0) AS r
     UNION ALL
     SELECT i.received_at, i.channel, i.intent, 1, i.is_immediate::int, i.is_auto_replied::int
     FROM window_pieces(since, until, coarsest) AS p
-    JOIN inbound_events i ON i.received_at >= p.begins AND i.received_at < p.ends
+    CROSS JOIN LATERAL (SELECT * FROM inbound_events i WHERE i.received_at >= p.begins AND i.received_at < p.ends OFFSET 0) AS i
     WHERE p.grain = 'raw'
 $$;
 
@@ -70,7 +70,10 @@ RETURNS TABLE (weekday integer, hour integer, messages bigint)
 STABLE LANGUAGE sql AS $$
     SELECT r.weekday, r.hour, r.messages
     FROM window_pieces(since, until, 'month') AS p
-    JOIN inbound_hour_rollups r ON r.grain = p.grain AND r.channel = coalesce(asked_channel, '') AND r.bucket >= p.begins AND r.bucket < p.ends
+    CROSS JOIN LATERAL (
+        SELECT * FROM inbound_hour_rollups r
+        WHERE r.grain = p.grain AND r.channel = coalesce(asked_channel, '') AND r.bucket >= p.begins AND r.bucket < p.ends
+        OFFSET 0) AS r
     UNION ALL
     SELECT extract(isodow FROM c.at AT TIME ZONE s.timezone)::integer, extract(hour FROM c.at AT TIME ZONE s.timezone)::integer, c.messages
     FROM rollup_settings s
@@ -85,12 +88,12 @@ RETURNS TABLE (at timestamptz, from_state text, to_state text, source text, tran
 STABLE LANGUAGE sql AS $$
     SELECT r.bucket, r.from_state, r.to_state, r.source, r.transitions
     FROM window_pieces(since, until, coarsest) AS p
-    JOIN consent_rollups r ON r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends
+    CROSS JOIN LATERAL (SELECT * FROM consent_rollups r WHERE r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends OFFSET 0) AS r
     UNION ALL
     SELECT h.occurred_at, h.state_before, h.state_after, h.source, 1
     FROM consent_history(ARRAY(
             SELECT DISTINCT l.phone_e164 FROM window_pieces(since, until, coarsest) AS p
-            JOIN consent_ledger l ON l.occurred_at >= p.begins AND l.occurred_at < p.ends
+            CROSS JOIN LATERAL (SELECT * FROM consent_ledger l WHERE l.occurred_at >= p.begins AND l.occurred_at < p.ends OFFSET 0) AS l
             WHERE p.grain = 'raw')) AS h
     JOIN window_pieces(since, until, coarsest) AS p ON p.grain = 'raw' AND h.occurred_at >= p.begins AND h.occurred_at < p.ends
     WHERE h.state_before <> h.state_after
@@ -100,11 +103,11 @@ CREATE FUNCTION signup_counts(since timestamptz, until timestamptz, coarsest tex
 STABLE LANGUAGE sql AS $$
     SELECT r.bucket, r.users
     FROM window_pieces(since, until, coarsest) AS p
-    JOIN signup_rollups r ON r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends
+    CROSS JOIN LATERAL (SELECT * FROM signup_rollups r WHERE r.grain = p.grain AND r.bucket >= p.begins AND r.bucket < p.ends OFFSET 0) AS r
     UNION ALL
     SELECT u.created_at, 1
     FROM window_pieces(since, until, coarsest) AS p
-    JOIN users u ON u.created_at >= p.begins AND u.created_at < p.ends
+    CROSS JOIN LATERAL (SELECT * FROM users u WHERE u.created_at >= p.begins AND u.created_at < p.ends OFFSET 0) AS u
     WHERE p.grain = 'raw'
 $$;
 
