@@ -307,7 +307,7 @@ async def test_hours_of_the_week_and_days_equal_a_count_over_the_messages_in_any
                         for hour, n in enumerate(hours)
                         if n
                     } == expected, (name, since, channel)
-                    assert {day: sum(n.values()) for day, n in found.by_day.items()} == Counter(
+                    assert {day: sum(n.values()) for day, n in (found.by_day or {}).items()} == Counter(
                         at.date().isoformat() for at in local
                     )
                     assert found.total == len(inside)
