@@ -355,6 +355,20 @@ async def test_an_erasure_leaves_sketches_as_they_are(database_url: str) -> None
         assert (await senders.count_senders(conn, cut, None, KEY)).count == 3
 
 
+async def test_messages_of_a_version_without_sketches_get_theirs_with_the_next_message(
+    database_url: str,
+) -> None:
+    async with await connect(database_url, "test") as conn:
+        await receive(conn, *[(NOON + n * DAY, PHONES[n], "hi") for n in range(4)])
+        await project_all(database_url)
+        await conn.execute("DELETE FROM sender_sketches")
+        await receive(conn, (NOON + 4 * DAY, PHONES[4], "hi"))
+        await project_all(database_url)
+        window = Window(NOON - DAY, NOON + 9 * DAY)
+        assert (await senders.count_senders(conn, window, None, KEY)).count == 5
+        assert await find_differences(database_url) == []
+
+
 async def test_a_sketch_that_somebody_changed_is_found_and_put_right(database_url: str) -> None:
     async with await connect(database_url, "test") as conn:
         await receive(conn, *[(NOON, phone, "hi") for phone in PHONES])

@@ -738,6 +738,12 @@ FROM inbound_touched t JOIN inbound_events i USING (message_sid)
 WHERE t.is_new
 GROUP BY 1, 2;
 
+-- name: has_sketches :one
+-- for: a database whose messages have no sketches yet
+-- out: has_sketches
+-- note: one look
+SELECT EXISTS (SELECT FROM sender_sketches) AS has_sketches;
+
 -- name: list_known_sketches :many
 -- for: the sketches that a batch adds to
 -- in: grain text[], channel text[], starts_on date[] of equal length
