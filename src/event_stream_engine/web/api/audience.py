@@ -13,8 +13,8 @@ from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame
 from event_stream_engine.web.formats import format_growth
 from event_stream_engine.web.periods import (
-    MONTH_PARAMETERS,
     PERIOD_PARAMETERS,
+    describe_window,
     read_period,
     read_period_with,
 )
@@ -58,7 +58,7 @@ async def show_consent(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/demographics", openapi_extra=MONTH_PARAMETERS)
+@router.get("/demographics", openapi_extra=describe_window("30d"))
 async def show_demographics(request: Request) -> dict[str, Any]:
     """Users by the configured attributes now, and signups of the window against the window before."""
     resources = resources_of(request)

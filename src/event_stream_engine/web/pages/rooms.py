@@ -3,6 +3,8 @@
 from event_stream_engine.web.pages import (
     audience,
     audience_figures,
+    campaign,
+    campaign_forms,
     campaign_messages,
     campaigns,
     compliance,
@@ -20,6 +22,8 @@ PAGES = tuple(
     for page in (
         monitoring,
         campaigns,
+        campaign_forms,
+        campaign,
         campaign_messages,
         templates,
         replies,
