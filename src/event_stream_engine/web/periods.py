@@ -62,13 +62,15 @@ def _explain_window(default: str) -> tuple[tuple[str, str], ...]:
 
 
 _CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
+_CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
 PERIOD_PARAMETERS = describe_window("24h")
+CHANNEL_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CHANNEL_MEANING)
 CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_explain_window("24h"),
     _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
-    ("channel", "Only this channel, like sms or whatsapp."),
+    _CHANNEL_MEANING,
     ("country", "Only recipients of this country, two capital letters like US."),
     ("sender", "Only messages from this number, or messaging service's SID."),
 )
@@ -92,6 +94,23 @@ def read_period(request: Request) -> Period:
     """
     refuse_unknown(request, _WINDOW_PARAMETERS)
     return _read_period(request)
+
+
+def read_period_with(request: Request, *filters: str, default: str = "24h") -> Period:
+    """Read the period where there are filters too, which the caller reads, or where another one is the default.
+
+    Errors: Invalid naming the parameter.
+    """
+    refuse_unknown(request, (*_WINDOW_PARAMETERS, *filters))
+    return _read_period(request, default)
+
+
+def read_channel(request: Request) -> str | None:
+    """Read the channel that is asked for. Errors: Invalid."""
+    channel = request.query_params.get("channel")
+    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
+        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    return channel
 
 
 def read_window(request: Request, default: str) -> Window:
@@ -118,9 +137,8 @@ async def load_scope(conn: Connection, request: Request) -> Scope:
     Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
     """
     refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
-    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
-        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    channel = read_channel(request)
+    country, sender = (request.query_params.get(name) for name in ("country", "sender"))
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
     if sender is not None:

@@ -2,12 +2,14 @@
 
 from event_stream_engine.web.pages import (
     audience,
+    audience_figures,
     campaign,
     campaign_forms,
     campaign_messages,
     campaigns,
     compliance,
     imports,
+    inbound,
     monitoring,
     replies,
     rules,
@@ -27,8 +29,10 @@ PAGES = tuple(
         replies,
         rules,
         audience,
+        audience_figures,
         segments,
         imports,
+        inbound,
         compliance,
     )
 )
