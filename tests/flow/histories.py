@@ -78,6 +78,7 @@ class Statement:
     phone: str
     state: str | None
     is_proved: bool
+    attributes: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,11 @@ _delays = st.one_of(
 )  # fmt: skip
 
 
+_attributes = st.fixed_dictionaries(
+    {}, optional={"city": st.sampled_from(["Riga", "Tartu", " Riga ", ""]), "tier": st.sampled_from(["trial", "premium"])}
+).map(lambda drawn: tuple(drawn.items()))  # fmt: skip
+
+
 @st.composite
 def histories(draw: st.DrawFn, campaigns: int) -> History:
     """Draw what happened, in no order; `campaigns`: how many there are to send for."""
@@ -161,6 +167,7 @@ def histories(draw: st.DrawFn, campaigns: int) -> History:
                 st.sampled_from([phone for phone in PHONES if not phone.startswith("+999")]),
                 st.sampled_from([None, "OPT_IN", "OPT_IN", "OPT_OUT", "STOP"]),
                 st.booleans(),
+                _attributes,
             ),
             max_size=6,
         )

@@ -428,11 +428,8 @@ class Oracle:
 
     # People and what they write
 
-    def inbound(self, since: datetime, until: datetime) -> Inbound:
-        found = self.rows(
-            "SELECT seen_at, phone, intent, is_immediate, is_auto_replied FROM inbound WHERE seen_at >= ? AND seen_at < ?",
-            [_micros(since), _micros(until)],
-        )
+    def inbound(self, since: datetime, until: datetime, channel: str | None = None) -> Inbound:
+        found = self._inbound(since, until, channel)
         local = [_instant(at).astimezone(self.zone) for at, *_ in found]
         by_day: dict[str, dict[str, int]] = {}
         for at, (_, _, intent, _, _) in zip(local, found, strict=True):
@@ -449,6 +446,31 @@ class Oracle:
             auto_replied=sum(is_replied for *_, is_replied in found),
             unanswered_help=sum(intent == "help" and not is_replied for _, _, intent, _, is_replied in found),
         )
+
+    def inbound_by_bin(
+        self, bins: Sequence[datetime], since: datetime, until: datetime, channel: str | None
+    ) -> list[dict[str, int]]:
+        """Messages by intent in each step of a series."""
+        counted = [dict.fromkeys(INTENTS, 0) for _ in bins]
+        for at, _, intent, *_ in self._inbound(since, until, channel):
+            counted[bisect_right(bins, _instant(at)) - 1][intent] += 1
+        return counted
+
+    def _inbound(self, since: datetime, until: datetime, channel: str | None) -> list[tuple[Any, ...]]:
+        query = """
+            SELECT seen_at, phone, intent, is_immediate, is_auto_replied FROM inbound
+            WHERE seen_at >= $1 AND seen_at < $2 AND ($3::VARCHAR IS NULL OR channel = $3)
+            """
+        return self.rows(query, [_micros(since), _micros(until), channel])
+
+    def users_by(self, attribute: str) -> dict[str | None, int]:
+        """Users by a value, None: they do not have it."""
+        query = "SELECT nullif(trim(attributes ->> $1), '') AS value, count(*) FROM users GROUP BY 1"
+        return dict(self.rows(query, [f"$.{attribute}"]))
+
+    def signups(self, since: datetime, until: datetime) -> int:
+        query = "SELECT count(*) FROM users WHERE created_at >= ? AND created_at < ?"
+        return int(self.rows(query, [_micros(since), _micros(until)])[0][0])
 
     def users(self) -> dict[str, int]:
         return dict(self.rows("SELECT state, count(*) FROM users GROUP BY 1"))

@@ -35,7 +35,7 @@ from tests.flow.histories import (
     make_webhook,
     name_inbound,
 )
-from tests.flow.oracle import Counts, Oracle, Times, export_rows, wilson
+from tests.flow.oracle import INTENTS, Counts, Oracle, Times, export_rows, wilson
 
 ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
 # Three days before a change of clocks or a month's end, with most of the traffic around it.
@@ -49,7 +49,8 @@ BEGINS = [
 ]
 TABLES = (
     "events, messages, inbound_events, users, consent_ledger, message_rollups, failure_rollups, duration_rollups, inbound_rollups,"
-    " consent_rollups, user_rollups, campaign_rollups, dead_letters, intake_counts, pipeline_rollups"
+    " inbound_hour_rollups, consent_rollups, signup_rollups, user_rollups, attribute_rollups, sender_sketches, campaign_rollups,"
+    " dead_letters, intake_counts, pipeline_rollups"
 )
 TEMPLATES, CAMPAIGNS = [UUID(int=n) for n in (11, 12, 13)], [UUID(int=n) for n in (21, 22, 23)]
 PARTS = {"channel": ["sms", "whatsapp"], "country": ["US", "CA", "GB", "LK"], "sender": SENDERS}
@@ -75,7 +76,7 @@ def workbench(
     stack = AsyncExitStack()
 
     async def open_all() -> tuple[Engine, SettableClock, Connection, Connection]:
-        chosen = make_settings(tmp_path, TIMEZONE=request.param, SECRET_KEY=LIVE.secret_key)
+        chosen = make_settings(tmp_path, TIMEZONE=request.param)
         engine = await stack.enter_async_context(running_engine(database_url, chosen, clock))
         conn = await stack.enter_async_context(await connect(database_url, "test"))
         await deliveries.prepare_queueing(conn)
@@ -171,7 +172,12 @@ def test_every_figure_equals_the_oracles(
             await run_once(workbench.projector, LIVE, size)
         await project_all(engine.url, 20)
         if is_recounted:
-            assert await recount(engine.url, repair=False, on_progress=lambda _: None) == []
+            assert (
+                await recount(
+                    engine.url, repair=False, on_progress=lambda _: None, secret_key=LIVE.secret_key
+                )
+                == []
+            )
         workbench.clock.set(as_of)
         with tempfile.TemporaryDirectory() as folder:
             await export_rows(workbench.conn, Path(folder))
@@ -258,7 +264,8 @@ async def take(workbench: Workbench, steps: Sequence[Step], begin: datetime) -> 
 async def state(engine: Engine, statement: Statement) -> None:
     """Make a person, or state what is known of their consent; what is closed stays closed (409)."""
     consent = {"state": statement.state, "evidence": "form", "proved": statement.is_proved}
-    given = {"consent": consent} if statement.state else {}
+    given: dict[str, Any] = {"attributes": dict(statement.attributes)}
+    given |= {"consent": consent} if statement.state else {}
     made = await engine.client.post("/api/v1/users", json={"phone_e164": statement.phone, **given})
     if made.status_code == 409 and statement.state:
         made = await engine.client.post(f"/api/v1/users/{statement.phone}/consent", json=consent)
@@ -283,11 +290,14 @@ async def ask(
         assert_delivery(delivery, oracle, since, until, dict(chosen))
         errors = await engine.get("/api/v1/analytics/errors", **asked)
         assert_errors(errors, oracle, since, until, dict(chosen))
-    inbound = await engine.get("/api/v1/analytics/inbound", **window)
-    assert_inbound(inbound, oracle, since, until)
+    for channel in (None, "sms", "whatsapp"):
+        of_channel = {"channel": channel} if channel else {}
+        inbound = await engine.get("/api/v1/analytics/inbound", **window, **of_channel)
+        assert_inbound(inbound, oracle, since, until, channel)
     consent = await engine.get("/api/v1/analytics/consent", **window)
     assert_consent(consent, oracle, since, until)
     for name, assert_equal in (
+        ("demographics", assert_demographics),
         ("effectiveness", assert_effectiveness),
         ("funnel", assert_funnel),
         ("opt-outs", assert_opt_outs),
@@ -402,14 +412,30 @@ def assert_errors(
     } == {str(code) if code else "no_code": row for code, row in retries.items()}
 
 
-def assert_inbound(answer: dict[str, Any], oracle: Oracle, since: datetime, until: datetime) -> None:
-    expected = oracle.inbound(since, until)
+def assert_inbound(
+    answer: dict[str, Any], oracle: Oracle, since: datetime, until: datetime, channel: str | None
+) -> None:
+    expected = oracle.inbound(since, until, channel)
     volume = answer["inbound_analytics"]["volume_metrics"]
     assert volume["total_inbound_24h"] == expected.total
-    assert volume["unique_senders"] == expected.senders
+    senders = answer["unique_senders"]
+    low, high = senders["interval_95"]
+    assert low <= expected.senders <= high
+    if until - since <= timedelta(hours=24):
+        assert senders["is_exact"]
+        assert low == high == senders["count"]
+    assert volume["unique_senders"] == senders["count"]
     per_sender = volume["messages_per_user_avg"]
     assert per_sender == (
-        pytest.approx(expected.total / expected.senders, abs=0.005001) if expected.senders else None
+        pytest.approx(expected.total / senders["count"], abs=0.005001) if expected.senders else None
+    )
+    week = answer["by_weekday_and_hour"]
+    assert {
+        (day, hour): count for day, hours in enumerate(week) for hour, count in enumerate(hours) if count
+    } == expected.by_weekday_and_hour
+    assert answer["unanswered_help_requests"] == expected.unanswered_help
+    assert [{name: point[name] for name in INTENTS} for point in answer["series"]] == oracle.inbound_by_bin(
+        oracle.bins(since, until), since, until, channel
     )
     most = max(expected.by_hour.values(), default=0)
     hour = min((hour for hour, count in expected.by_hour.items() if count == most), default=None)
@@ -437,12 +463,32 @@ def assert_consent(answer: dict[str, Any], oracle: Oracle, since: datetime, unti
         rates[f"{name}_rate"] = percent(users.get(name.upper(), 0), total)
     del rates["unknown_rate"]
     assert consent["consent_rates"] == rates
+    for state in ("OPT_IN", "OPT_OUT", "STOP"):
+        assert answer["transitions"][state] == oracle.transitions(since, until, [state])
     today, yesterday = oracle.opt_outs(until)
     trend = "improving" if today < yesterday else "worsening" if today > yesterday else "stable"
     assert consent["consent_trends"] == {
         "daily_opt_outs": {"today": today, "yesterday": yesterday, "trend": trend},
         "stop_commands_24h": oracle.inbound(since, until).by_intent["stop"],
     }
+
+
+def assert_demographics(answer: dict[str, Any], oracle: Oracle, since: datetime, until: datetime) -> None:
+    found, total = answer["user_demographics"], sum(oracle.users().values())
+    for attribute in ("city", "tier"):
+        counts = dict(found[f"by_{attribute}"])
+        assert sum(counts.values()) == total
+        assert counts.pop("other") == 0
+        expected = oracle.users_by(attribute)
+        assert counts.pop("unknown") == expected.pop(None, 0)
+        assert counts == expected
+    now, before = oracle.signups(since, until), oracle.signups(since - (until - since), since)
+    trends = found["signup_trends"]
+    assert (trends["last_30_days"], trends["previous_30_days"]) == (now, before)
+    growth = trends["growth_rate"]
+    assert (growth is None) == (before == 0)
+    if growth is not None:
+        assert float(growth.rstrip("%")) == pytest.approx((now - before) * 100 / before, abs=0.05001)
 
 
 def assert_dashboard(answer: dict[str, Any], oracle: Oracle, since: datetime, until: datetime) -> None:
