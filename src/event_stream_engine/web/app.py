@@ -29,6 +29,7 @@ from event_stream_engine.web.api import (
     campaigns,
     compliance,
     imports,
+    metrics,
     monitoring,
     replies,
     rules,
@@ -101,6 +102,7 @@ def compose_routes() -> FastAPI:
     for api in (
         analytics,
         compliance,
+        metrics,
         monitoring,
         users,
         segments,

@@ -5,6 +5,7 @@ from event_stream_engine.web.pages import (
     campaign_messages,
     campaigns,
     compliance,
+    definitions,
     imports,
     monitoring,
     replies,
@@ -25,6 +26,7 @@ PAGES = tuple(
         audience,
         segments,
         imports,
+        definitions,
         compliance,
     )
 )

@@ -1,0 +1,113 @@
+"""Figures of campaigns: how far they are."""
+
+from event_stream_engine.analytics.metric import AS_OF_NOW, CAMPAIGN, READ, Answer, Metric, Subject
+
+_DASHBOARD = "/api/v1/monitoring/dashboard"
+_DELIVERY = "/api/v1/analytics/delivery"
+_CAMPAIGN = "/api/v1/campaigns/{campaign_id}"
+
+CAMPAIGNS = Subject(
+    "campaigns",
+    "Campaigns",
+    "How far campaigns are.",
+    metrics=(
+        Metric(
+            "active_campaigns",
+            "Active campaigns",
+            "campaigns",
+            "campaigns in state running: started, neither paused nor ended",
+            (
+                Answer(_DASHBOARD, "kpis.active_campaigns.value"),
+                Answer(_DASHBOARD, "system_health.active_campaigns"),
+            ),
+            ("campaigns", "audit_log"),
+            "Key Performance Indicators (KPIs)",
+            note="Its past is taken from the changes of state in `audit_log`; its change is against the beginning of the window.",
+            window=AS_OF_NOW,
+            freshness=READ,
+        ),
+        Metric(
+            "campaign_done",
+            "Done",
+            "%",
+            "sent, refused or denied / recipients",
+            (Answer(_CAMPAIGN, "progress.done_percent"),),
+            ("campaign_rollups", "campaigns"),
+            numerator="messages with an outcome: the provider accepted or refused them, or a step denied them",
+            denominator="messages made for the campaign",
+            window=CAMPAIGN,
+        ),
+        Metric(
+            "campaign_waiting",
+            "Waiting",
+            "messages",
+            "messages that have no outcome yet",
+            (Answer(_CAMPAIGN, "progress.waiting"),),
+            ("campaign_rollups", "campaigns"),
+            window=CAMPAIGN,
+        ),
+        Metric(
+            "campaign_deferred",
+            "Put off",
+            "messages",
+            "waiting messages that are put off until later, by reason",
+            (Answer(_CAMPAIGN, "progress.deferred.*"),),
+            ("outbox",),
+            window=AS_OF_NOW,
+            freshness=READ,
+        ),
+        Metric(
+            "campaign_denied",
+            "Denied",
+            "messages",
+            "messages that a step of compliance denied for good, by reason",
+            (Answer(_CAMPAIGN, "progress.skipped.*"),),
+            ("campaign_rollups",),
+            note="Never handed over, and never counted as failed.",
+            window=CAMPAIGN,
+        ),
+        Metric(
+            "campaign_unsure",
+            "Outcome not known",
+            "messages",
+            "messages whose call to the provider had no answer",
+            (Answer(_CAMPAIGN, "progress.unsure"),),
+            ("campaign_rollups",),
+            note="Looked up in the provider's own list, never sent again blindly.",
+            window=CAMPAIGN,
+        ),
+        Metric(
+            "send_speed",
+            "Messages a second",
+            "messages/s",
+            "messages handed over in the last 10 whole seconds / 10",
+            (Answer(_CAMPAIGN, "progress.messages_per_second"),),
+            ("pace",),
+            note="Fewer seconds right after the start. Unknown once the campaign has ended.",
+            window="the last 10 whole seconds",
+            freshness=READ,
+        ),
+        Metric(
+            "campaign_end",
+            "End, estimated",
+            "text",
+            "now + messages that wait their turn / messages a second",
+            (Answer(_CAMPAIGN, "progress.eta"),),
+            ("campaign_rollups", "outbox", "pace"),
+            note="What is put off until later is not in it. An instant; unknown while nothing is being sent.",
+            window=AS_OF_NOW,
+            freshness=READ,
+        ),
+        Metric(
+            "campaign_duration",
+            "Execution time",
+            "min",
+            "from the start of a campaign to its last recipient handed over, skipped or denied",
+            (Answer(_DELIVERY, "execution_summary.execution_duration_minutes"),),
+            ("campaigns",),
+            "Campaign Summary Report",
+            note="Only a campaign has a start and an end, so it is unknown of a window.",
+            window=CAMPAIGN,
+        ),
+    ),
+)

@@ -1,0 +1,146 @@
+"""Figures of what people write: volume, intents, how soon."""
+
+from event_stream_engine.analytics.metric import REQUESTED, Answer, Metric, Note, Subject
+
+_INBOUND = "/api/v1/analytics/inbound"
+_SECTION = "Inbound Message Analytics"
+
+
+def _intent(
+    slug: str, name: str, intent: str, *answers: Answer, section: str = _SECTION, note: str = ""
+) -> Metric:
+    return Metric(
+        slug,
+        name,
+        "messages",
+        f"inbound messages with intent {intent}",
+        (*answers, Answer(_INBOUND, f"by_intent.{intent}"), Answer(_INBOUND, f"by_day.*.{intent}")),
+        ("inbound_rollups",),
+        section,
+        note=note,
+        window=REQUESTED,
+    )
+
+
+def _count(slug: str, name: str, formula: str, path: str, note: str = "") -> Metric:
+    answers = (Answer(_INBOUND, f"inbound_analytics.{path}"),)
+    return Metric(
+        slug, name, "messages", formula, answers, ("inbound_rollups",), _SECTION, note=note, window=REQUESTED
+    )
+
+
+INBOUND = Subject(
+    "inbound",
+    "Inbound",
+    "What do people answer? Each incoming message counts once, by its SID, when it was received.",
+    notes=(
+        Note(
+            "Intents",
+            "They exclude each other; the first match wins. Twilio's own `OptOutType`, when it sends one, goes first. The "
+            "whole message, trimmed, inner spaces folded, case ignored, is looked up: stop, stopall, unsubscribe, cancel, "
+            "end, quit, revoke, optout, opt out are stop; help, info are help; start, unstop are start, and so is "
+            "yes if the sender is in STOP at that moment. Then one of the words order, orders, delivery, refund, "
+            "tracking, shipped anywhere in the message is order. Everything else is general. The words are rows of "
+            "`intent_words`.",
+        ),
+    ),
+    metrics=(
+        _count(
+            "inbound_messages",
+            "Inbound messages",
+            "messages received",
+            "volume_metrics.total_inbound_24h",
+            note="With another window than the last 24 hours, of that one.",
+        ),
+        Metric(
+            "unique_senders",
+            "Different senders",
+            "people",
+            "different numbers that wrote",
+            (Answer(_INBOUND, "inbound_analytics.volume_metrics.unique_senders"),),
+            ("inbound_events",),
+            _SECTION,
+            window=REQUESTED,
+        ),
+        Metric(
+            "messages_per_sender",
+            "Messages per sender",
+            "messages",
+            "messages received / different senders",
+            (Answer(_INBOUND, "inbound_analytics.volume_metrics.messages_per_user_avg"),),
+            ("inbound_rollups", "inbound_events"),
+            _SECTION,
+            "messages received",
+            "different numbers that wrote",
+            window=REQUESTED,
+        ),
+        Metric(
+            "peak_hour",
+            "Peak hour",
+            "text",
+            "the local hour of the day with the most messages over the whole window",
+            (Answer(_INBOUND, "inbound_analytics.volume_metrics.peak_hour"),),
+            ("inbound_rollups",),
+            _SECTION,
+            note="Of equal ones the earliest.",
+            window=REQUESTED,
+        ),
+        _count(
+            "peak_volume",
+            "Peak volume",
+            "messages received in the peak hour, over the whole window",
+            "volume_metrics.peak_volume",
+        ),
+        _intent(
+            "stop_commands",
+            "STOP words",
+            "stop",
+            Answer(_INBOUND, "inbound_analytics.content_analysis.stop_commands"),
+            Answer("/api/v1/analytics/consent", "consent_analytics.consent_trends.stop_commands_24h"),
+        ),
+        _intent(
+            "help_requests",
+            "Requests for help",
+            "help",
+            Answer(_INBOUND, "inbound_analytics.content_analysis.help_requests"),
+        ),
+        _intent(
+            "start_commands",
+            "START words",
+            "start",
+            Answer(_INBOUND, "inbound_analytics.content_analysis.start_commands"),
+            section="",
+        ),
+        _intent(
+            "order_inquiries",
+            "Questions about an order",
+            "order",
+            Answer(_INBOUND, "inbound_analytics.content_analysis.order_inquiries"),
+        ),
+        _intent(
+            "general_responses",
+            "Other answers",
+            "general",
+            Answer(_INBOUND, "inbound_analytics.content_analysis.general_responses"),
+        ),
+        _count(
+            "immediate_responses",
+            "Immediate answers",
+            "received within 5 minutes after our last message to the sender",
+            "response_patterns.immediate_responses",
+        ),
+        _count(
+            "delayed_responses",
+            "Delayed answers",
+            "received later than that, or from somebody whom we had not written to",
+            "response_patterns.delayed_responses",
+            note="Immediate and delayed sum to the total.",
+        ),
+        _count(
+            "auto_replies_triggered",
+            "Answered by itself",
+            "messages that a rule answered, and whose reply the provider accepted",
+            "response_patterns.auto_reply_triggered",
+        ),
+    ),
+)

@@ -1,0 +1,71 @@
+"""What there is to say about a figure, so that it is said once: its meaning, what it reads, where it is answered."""
+
+from dataclasses import dataclass
+
+# Windows.
+AS_OF_NOW = "as of now"
+REQUESTED = "the window of the request"
+MESSAGES = "messages of the window; of one campaign, all of its messages"
+WINDOW_BEFORE = "the window of equal length before"
+CAMPAIGN = "the whole campaign"
+LOCAL_DAY = "the local day in which the window ends, up to that end"
+
+# Freshness.
+PROJECTED = "within two seconds of the event"
+READ = "read at the moment of the request"
+
+_MEASURES = ("%", "s", "ms", "min", "h", "MB")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A place in an answer of the API.
+
+    `path`: keys joined by dots; `*` is any key or element, an element of a list that has a slug is named by it.
+    """
+
+    endpoint: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A figure. `unit` is what is counted, a measure, or `text`; `section`: heading in the document, '' beside it.
+
+    Only a rate has `numerator` and `denominator`.
+    """
+
+    slug: str
+    name: str
+    unit: str
+    formula: str
+    answers: tuple[Answer, ...]
+    reads: tuple[str, ...]
+    section: str = ""
+    numerator: str = ""
+    denominator: str = ""
+    note: str = ""
+    window: str = MESSAGES
+    freshness: str = PROJECTED
+
+    @property
+    def symbol(self) -> str:
+        """Return the unit as it is written behind a value, '' where the name already says what is counted."""
+        return self.unit if self.unit in _MEASURES else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What holds for several figures. In texts, `code` stands between backticks."""
+
+    term: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    slug: str
+    name: str
+    intro: str
+    metrics: tuple[Metric, ...]
+    notes: tuple[Note, ...] = ()
