@@ -14,7 +14,7 @@ from event_stream_engine.kernel.errors import NotFound
 
 # What holds for all of them.
 RULES = (
-    Note("Honest", "A figure that cannot be known is `null` with a reason, never 0 and never a guess."),
+    Note("Unknown", "A figure that cannot be known is `null` with a reason, never 0 and never a guess."),
     Note(
         "Windows",
         "They are half-open, `[since, until)`. `period` is one of `1h`, `24h`, `7d`, `30d` and ends now; nothing asked for "

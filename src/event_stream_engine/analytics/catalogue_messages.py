@@ -93,7 +93,7 @@ MESSAGES = Subject(
             "delivery_unknown",
             "Delivery unknown",
             "messages",
-            "messages with status SENT that were sent more than 72 h ago",
+            "messages with status SENT whose cohort is more than 72 h ago",
             (Answer(_DELIVERY, "execution_summary.delivery_unknown"),),
             ("message_rollups",),
             note="Some carriers send no receipts. Neither delivered nor failed.",

@@ -11,7 +11,7 @@ CAMPAIGN = "the whole campaign"
 LOCAL_DAY = "the local day in which the window ends, up to that end"
 
 # Freshness.
-PROJECTED = "within two seconds of the event"
+PROJECTED = "within two seconds of the webhook"
 READ = "read at the moment of the request"
 
 _MEASURES = ("%", "s", "ms", "min", "h", "MB")

@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
 from event_stream_engine.access.roles import Role
-from event_stream_engine.analytics.catalogue import RULES, SUBJECTS
+from event_stream_engine.analytics.catalogue import METRICS, RULES, SUBJECTS
 from event_stream_engine.analytics.metric import Metric, Note
 from event_stream_engine.cli.session import out
 from event_stream_engine.infra.settings import SETTINGS, Setting
@@ -96,6 +96,7 @@ def render_api() -> str:
                 f"\n## {method.upper()} {path}\n\n{operation['description']}\n\nRole: {role.value}.\n"
             )
             parts += _describe_parameters(operation.get("parameters", []))
+            parts += _list_figures(path) if method == "get" else ()
     return "".join(parts)
 
 
@@ -109,6 +110,17 @@ def _describe_parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:
         limits = f"{schema['minimum']} to {schema['maximum']}" if "maximum" in schema else ""
         meaning = ", ".join(text for text in (parameter.get("description", ""), limits) if text)
         yield f"| `{parameter['name']}` | {parameter['in']} | {default} | {meaning} |\n"
+
+
+def _list_figures(path: str) -> Iterator[str]:
+    """Link to what the figures of an endpoint mean."""
+    answered = [
+        f"[{metric.name}](metrics.md#{metric.slug})"
+        for metric in METRICS.values()
+        if any(answer.endpoint == path for answer in metric.answers)
+    ]
+    if answered:
+        yield f"\nFigures: {', '.join(answered)}.\n"
 
 
 def render_metrics() -> str:
