@@ -1048,3 +1048,160 @@ LIMIT %(most)s;
 SELECT a.at
 FROM compliance_place p
 CROSS JOIN LATERAL (SELECT l.at FROM audit_log l WHERE l.xid > p.xid AND l.id > p.floor_id AND l.action LIKE 'compliance.%%' ORDER BY l.xid, l.id LIMIT 1) AS a;
+
+------------------------------------------------------------------------------------------------------------------
+-- the self-check
+------------------------------------------------------------------------------------------------------------------
+
+-- name: find_counted :maybe
+-- for: a minute or quarter-hour with messages, at or after an instant
+-- in: since; grain; slice, one that the grain has
+-- out: bucket
+-- index: message_rollups primary key
+-- note: a random instant gives a random bucket; none after the last
+SELECT bucket FROM message_rollups WHERE grain = %(grain)s AND slice = %(slice)s AND bucket >= %(since)s AND messages > 0 ORDER BY bucket LIMIT 1;
+
+-- name: list_days :one
+-- for: the days of a month
+-- in: since, until
+-- out: an array of their starts
+-- index: local_days primary key
+-- note: days follow the calendar
+SELECT array_agg(starts_at ORDER BY starts_at) FROM local_days WHERE starts_at >= %(since)s AND starts_at < %(until)s;
+
+-- name: load_span :maybe
+-- for: the instants from which one is drawn
+-- out: since, until: first and last quarter-hour
+-- index: message_rollups primary key
+-- note: both ends of the index
+SELECT min(bucket) AS since, max(bucket) AS until FROM message_rollups WHERE grain = 'quarter' AND slice = 0 HAVING min(bucket) IS NOT NULL;
+
+-- name: find_bucket :maybe
+-- for: the bucket of a grain that an instant lies in
+-- in: grain, at
+-- out: since, until; none where that grain is not kept
+-- index: local_days primary key
+-- note: months only when all of their days are settled
+SELECT b.since, bucket_end(%(grain)s, b.since) AS until
+FROM (SELECT CASE %(grain)s WHEN 'day' THEN d.starts_at WHEN 'month' THEN d.month_starts_at ELSE bucket_of(%(grain)s, %(at)s) END AS since
+      FROM (SELECT starts_at, month_starts_at FROM local_days WHERE starts_at <= %(at)s ORDER BY starts_at DESC LIMIT 1) AS d) AS b, rollup_settings s
+WHERE CASE %(grain)s WHEN 'minute' THEN b.since >= s.minutes_since WHEN 'quarter' THEN true ELSE bucket_end(%(grain)s, b.since) <= s.days_until END;
+
+-- name: compare_messages :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: message_rollups primary key, messages (cohort_at)
+-- note: the readers of figures themselves, told how coarse their pieces may be
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender,
+           sum(messages), sum(sent), sum(conflicts), sum(replied), sum(stopped), sum(now_accepted), sum(now_scheduled), sum(now_queued),
+           sum(now_sending), sum(now_sent), sum(now_canceled), sum(now_failed), sum(now_undelivered), sum(now_delivered), sum(now_read)
+    FROM message_counts(%(since)s, %(until)s, %(slice)s, %(grain)s)
+    WHERE messages <> 0
+    GROUP BY 1, 2, 3, 4
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender,
+           sum(messages), sum(sent), sum(conflicts), sum(replied), sum(stopped), sum(now_accepted), sum(now_scheduled), sum(now_queued),
+           sum(now_sending), sum(now_sent), sum(now_canceled), sum(now_failed), sum(now_undelivered), sum(now_delivered), sum(now_read)
+    FROM message_counts(%(since)s, %(until)s, 15, %(finer)s)
+    WHERE messages <> 0
+    GROUP BY 1, 2, 3, 4
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_failures :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: failure_rollups primary key, messages (cohort_at)
+-- note: as compare_messages
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, error_code,
+           sum(failed), sum(retried), sum(retried_sent), sum(retried_delivered)
+    FROM failure_counts(%(since)s, %(until)s, %(slice)s, %(grain)s)
+    WHERE failed <> 0 OR retried <> 0
+    GROUP BY 1, 2, 3, 4, 5
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, error_code,
+           sum(failed), sum(retried), sum(retried_sent), sum(retried_delivered)
+    FROM failure_counts(%(since)s, %(until)s, 15, %(finer)s)
+    WHERE failed <> 0 OR retried <> 0
+    GROUP BY 1, 2, 3, 4, 5
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_durations :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: duration_rollups primary key, messages (cohort_at)
+-- note: as compare_messages; the places of the sketches by compare_sketches
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure,
+           sum(messages), sum(microseconds), min(fastest), max(slowest)
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(grain)s, ARRAY['delivery', 'queue', 'carrier'])
+    GROUP BY 1, 2, 3, 4, 5
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure,
+           sum(messages), sum(microseconds), min(fastest), max(slowest)
+    FROM duration_counts(%(since)s, %(until)s, 15, %(finer)s, ARRAY['delivery', 'queue', 'carrier'])
+    GROUP BY 1, 2, 3, 4, 5
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: compare_sketches :one
+-- for: a bucket of a roll-up against what it is made of
+-- in: since, until: the bucket; slice; grain, finer: what it is made of (raw, quarter or day)
+-- out: differing (rows)
+-- index: duration_rollups primary key, messages (cohort_at)
+-- note: as compare_messages
+WITH kept AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure, sketch_place(element),
+           sum(sketch_count(element))
+    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(grain)s, ARRAY['delivery', 'queue', 'carrier']), unnest(sketch) AS element
+    GROUP BY 1, 2, 3, 4, 5, 6
+), counted AS (
+    SELECT CASE WHEN %(slice)s & 1 <> 0 THEN campaign_id ELSE '00000000-0000-0000-0000-000000000000' END AS campaign_id,
+           CASE WHEN %(slice)s & 2 <> 0 THEN channel ELSE '' END AS channel, CASE WHEN %(slice)s & 4 <> 0 THEN country ELSE '' END AS country,
+           CASE WHEN %(slice)s & 8 <> 0 THEN sender ELSE '' END AS sender, measure, sketch_place(element),
+           sum(sketch_count(element))
+    FROM duration_counts(%(since)s, %(until)s, 15, %(finer)s, ARRAY['delivery', 'queue', 'carrier']), unnest(sketch) AS element
+    GROUP BY 1, 2, 3, 4, 5, 6
+)
+SELECT count(*) AS differing FROM ((TABLE kept EXCEPT TABLE counted) UNION ALL (TABLE counted EXCEPT TABLE kept)) AS different;
+
+-- name: drop_message_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: message_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM message_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: drop_failure_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: failure_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM failure_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: drop_duration_bucket :exec
+-- for: a bucket that is counted anew
+-- in: grain, since, until
+-- index: duration_rollups primary key
+-- note: all slices; followed by what counts it in the same transaction
+DELETE FROM duration_rollups WHERE grain = %(grain)s AND slice = ANY (ARRAY[0, 1, 2, 4, 5, 6, 8, 15]) AND bucket >= %(since)s AND bucket < %(until)s;

@@ -6,6 +6,7 @@ by minute and dimensions into the temporary tables `…_cells`, which then go in
 counted as a whole when it is over (`settle_day`): adding each batch to twenty sums costs more than projecting it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,14 +45,15 @@ async def add_changes(conn: Connection) -> None:
         await query.execute(conn)
 
 
-async def add_message_changes(conn: Connection) -> None:
+async def add_message_changes(conn: Connection, grains: Sequence[str] = GRAINS) -> None:
     """Add what the batch changed of messages with a cohort."""
+    asked = {"grains": list(grains)}
     if await SQL.sum_message_changes.execute(conn):
-        await SQL.add_message_cells.execute(conn, {"grains": list(GRAINS)})
+        await SQL.add_message_cells.execute(conn, asked)
     if await SQL.sum_failure_changes.execute(conn):
-        await SQL.add_failure_cells.execute(conn, {"grains": list(GRAINS)})
+        await SQL.add_failure_cells.execute(conn, asked)
     if await SQL.sum_duration_changes.execute(conn):
-        await SQL.add_duration_cells.execute(conn, {"grains": list(GRAINS)})
+        await SQL.add_duration_cells.execute(conn, asked)
         if await SQL.has_less.value(conn):
             await SQL.correct_extremes.execute(conn)
             for grain, finer in (("quarter", "quarter"), ("day", "quarter"), ("month", "day")):
@@ -67,14 +69,19 @@ async def settle_day(conn: Connection, now: datetime) -> bool:
     if span is None:
         return False
     await SQL.move_days_until.execute(conn, {"until": span.until})
+    await add_quarters(conn, span.since, span.until, ["day", "month"])
+    return True
+
+
+async def add_quarters(conn: Connection, since: datetime, until: datetime, grains: Sequence[str]) -> None:
+    """Add the quarter-hours of one day, or of one month alone, to coarser grains."""
     for fill, add in (
         (SQL.fill_message_cells, SQL.add_message_cells),
         (SQL.fill_failure_cells, SQL.add_failure_cells),
         (SQL.fill_duration_cells, SQL.add_duration_cells),
     ):
-        if await fill.execute(conn, {"since": span.since, "until": span.until}):
-            await add.execute(conn, {"grains": ["day", "month"]})
-    return True
+        if await fill.execute(conn, {"since": since, "until": until}):
+            await add.execute(conn, {"grains": list(grains)})
 
 
 async def forget_days(conn: Connection) -> None:

@@ -19,7 +19,7 @@ SQL = load_queries(__package__)
 # `rollup_targets` in the migrations.
 DIMENSIONS = {"campaign": 1, "channel": 2, "country": 4, "sender": 8}
 MONTH = timedelta(days=30)  # as a step it stands for a month of the calendar, and its multiples for several
-_SLICES = (0, 2, 8, 4, 6, 1, 5, 15)
+SLICES = (0, 2, 8, 4, 6, 1, 5, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Scope:
         }
         named = {name for name, value in filters.items() if value is not None} | set(grouped_by)
         needed = sum(DIMENSIONS[name] for name in named)
-        return next(kept for kept in _SLICES if kept & needed == needed)
+        return next(kept for kept in SLICES if kept & needed == needed)
 
 
 async def find_campaign_ids(

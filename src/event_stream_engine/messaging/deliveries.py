@@ -6,6 +6,8 @@ did in `message_changes` and `inbound_changes`, rows as they were with sign -1 a
 the roll-ups are kept. Owns tables `messages` and `inbound_events`.
 """
 
+from datetime import datetime
+
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
@@ -67,6 +69,11 @@ async def classify_inbound(conn: Connection) -> None:
     await SQL.mark_replies.execute(conn)
     await SQL.note_inbound.execute(conn, {"sign": 1})
     await SQL.list_new_inbound.execute(conn)
+
+
+async def note_between(conn: Connection, since: datetime, until: datetime) -> None:
+    """Leave the messages of a window as a +1 each, from which its buckets can be counted anew."""
+    await SQL.note_messages_between.execute(conn, {"since": since, "until": until})
 
 
 async def note_all(conn: Connection) -> None:

@@ -409,6 +409,17 @@ SELECT 1, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-000
        status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped, delivery_us, queue_us, carrier_us, skip_reason, in_reply_to
 FROM messages;
 
+-- name: note_messages_between :exec
+-- for: counting a bucket anew: its messages as +1 into message_changes
+-- in: since, until
+-- index: messages (cohort_at)
+-- note: see note_all_messages
+INSERT INTO message_changes
+SELECT 1, recipient_phone, false, cohort_at, coalesce(campaign_id, '00000000-0000-0000-0000-000000000000'), channel, coalesce(country, ''), sender,
+       status, failure_code, postponed_code, is_sent, is_conflict, is_replied, is_stopped, delivery_us, queue_us, carrier_us, skip_reason, in_reply_to
+FROM messages
+WHERE cohort_at >= %(since)s AND cohort_at < %(until)s;
+
 -- name: note_all_inbound :exec
 -- for: recounting: every inbound message as one +1 into inbound_changes
 -- note: see note_all_messages

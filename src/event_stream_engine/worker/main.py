@@ -26,6 +26,7 @@ from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
+from event_stream_engine.worker.verifier import run_verifier
 
 UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
             tasks.create_task(run_runner(url, clock, stopping, provider))
         tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
         tasks.create_task(run_compactor(url, clock, stopping))
+        tasks.create_task(run_verifier(url, clock, stopping))
         tasks.create_task(run_sealer(settings, url, clock, stopping))
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))

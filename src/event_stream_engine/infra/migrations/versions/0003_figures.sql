@@ -68,9 +68,9 @@ DECLARE
     m2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at = l.month_starts_at AND l.starts_at <= kept_until);
     d1 timestamptz := (SELECT min(l.starts_at) FROM local_days l WHERE l.starts_at >= since AND coarsest IN ('day', 'month'));
     d2 timestamptz := (SELECT max(l.starts_at) FROM local_days l WHERE l.starts_at <= kept_until);
-    q1 timestamptz := CASE WHEN coarsest <> 'minute' THEN bucket_after('quarter', since) END;
+    q1 timestamptz := CASE WHEN coarsest NOT IN ('minute', 'raw') THEN bucket_after('quarter', since) END;
     q2 timestamptz := bucket_of('quarter', until);
-    n1 timestamptz := bucket_after('minute', since);
+    n1 timestamptz := CASE WHEN coarsest <> 'raw' THEN bucket_after('minute', since) END;
     n2 timestamptz := bucket_of('minute', until);
     kept_since timestamptz := (SELECT s.minutes_since FROM rollup_settings s);
 BEGIN
