@@ -1,4 +1,4 @@
-"""Every metric once. It drives the API, the console's definitions and docs/metrics.md, and a test that each is answered."""
+"""Every metric once. It drives the API, the console’s definitions and docs/metrics.md, and a test that each is answered."""
 
 from dataclasses import replace
 

@@ -73,7 +73,7 @@ CAMPAIGNS = Subject(
             "messages whose call to the provider had no answer",
             (Answer(_CAMPAIGN, "progress.unsure"),),
             ("campaign_rollups",),
-            note="Looked up in the provider's own list, never sent again blindly.",
+            note="Looked up in the provider’s own list, never sent again blindly.",
             window=CAMPAIGN,
         ),
         Metric(

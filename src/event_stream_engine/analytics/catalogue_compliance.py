@@ -8,7 +8,7 @@ _SECTION = "Compliance Monitoring"
 _ROLLUPS = ("compliance_rollups",)
 _WINDOW = "hand-overs of the window; a second belongs to the window in which it begins"
 _FRESHNESS = "checked about once a second"
-_DENOMINATOR = "calls to the provider's API"
+_DENOMINATOR = "calls to the provider’s API"
 
 
 def _count(
@@ -64,7 +64,7 @@ COMPLIANCE = Subject(
     notes=(
         Note(
             "Hand-over",
-            "One call to the provider's API. A message that is tried again is handed over again. Figures are those of "
+            "One call to the provider’s API. A message that is tried again is handed over again. Figures are those of "
             "campaigns; auto-replies are counted beside, under `auto_replies`.",
         ),
         Note("How far the check is", "`oldest_unchecked_at` is the oldest hand-over that is not judged yet."),
@@ -75,7 +75,7 @@ COMPLIANCE = Subject(
             "hand_overs",
             "Handed over",
             "hand-overs",
-            "calls to the provider's API; another try of a message is another one",
+            "calls to the provider’s API; another try of a message is another one",
             f"{_METRICS}.consent_verification.total_messages_sent",
             "auto_replies.handed_over",
         ),
@@ -142,7 +142,7 @@ COMPLIANCE = Subject(
             "seconds_sending",
             "Seconds of sending",
             "seconds",
-            "seconds in which anything was handed over, each campaign's seconds for themselves",
+            "seconds in which anything was handed over, each campaign’s seconds for themselves",
             f"{_METRICS}.rate_limit_adherence.seconds_sending",
             section="",
         ),
@@ -153,7 +153,7 @@ COMPLIANCE = Subject(
             "rate_limit_adherence.average_send_rate",
             unit="messages/s",
             numerator=_DENOMINATOR,
-            denominator="seconds in which anything was handed over, each campaign's seconds for themselves",
+            denominator="seconds in which anything was handed over, each campaign’s seconds for themselves",
         ),
         _count(
             "peak_send_rate",
@@ -166,7 +166,7 @@ COMPLIANCE = Subject(
             "pace_status",
             "Status of pace",
             "text",
-            "`excellent` with no second above its campaign's limit, `good` with fewer than 0.1 % of the seconds, else `poor`",
+            "`excellent` with no second above its campaign’s limit, `good` with fewer than 0.1 % of the seconds, else `poor`",
             f"{_METRICS}.rate_limit_adherence.compliance_status",
         ),
         _count(

@@ -36,7 +36,7 @@ INBOUND = Subject(
     notes=(
         Note(
             "Intents",
-            "They exclude each other; the first match wins. Twilio's own `OptOutType`, when it sends one, goes first. The "
+            "They exclude each other; the first match wins. Twilio’s own `OptOutType`, when it sends one, goes first. The "
             "whole message, trimmed, inner spaces folded, case ignored, is looked up: stop, stopall, unsubscribe, cancel, "
             "end, quit, revoke, optout, opt out are stop; help, info are help; start, unstop are start, and so is "
             "yes if the sender is in STOP at that moment. Then one of the words order, orders, delivery, refund, "

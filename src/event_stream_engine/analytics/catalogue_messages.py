@@ -158,7 +158,7 @@ MESSAGES = Subject(
 DELIVERY_TIME = Subject(
     "delivery-time",
     "Delivery time",
-    "From the provider's acceptance to the first `delivered`; of an external message, from its first `sent`. It is left "
+    "From the provider’s acceptance to the first `delivered`; of an external message, from its first `sent`. It is left "
     "out where either is missing or where the order is reversed.",
     metrics=(
         Metric(
@@ -214,7 +214,7 @@ DELIVERY_TIME = Subject(
         ),
         Metric(
             "queue_time",
-            "Time in the provider's queue",
+            "Time in the provider’s queue",
             "s",
             "from acceptance to the first `sent`",
             (

@@ -24,7 +24,7 @@ SYSTEM = Subject(
             "Health",
             "`health` of the dashboard lists the parts of the engine, each `ok`, `warning` or `failed`.",
         ),
-        Note("Database", "warning: more than 80 % of the server's connections are in use by this database."),
+        Note("Database", "warning: more than 80 % of the server’s connections are in use by this database."),
         Note("Event lag", "warning: events wait, the oldest for more than 30 s."),
         Note("Web, Workers", "failed: none gave a sign of life in the last 15 s."),
         Note("Spool", "warning: events wait on disk."),
