@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.campaigns.recipients import fill_campaign
 from event_stream_engine.infra.database import Connection, connect, transaction
+from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.deliveries import prepare_queueing
 from event_stream_engine.messaging.provider import Accepted, Outcome, OutgoingMessage
+from event_stream_engine.worker.sender import run_sender
+from tests.engine import make_settings
 
 OPERATOR = Actor("operator:test", "request-1")
 SENDER = "+14155238886"
@@ -95,3 +99,15 @@ async def count(url: str, query: str, *parameters: object) -> int:
     async with await connect(url, "test") as conn:
         row = await (await conn.execute(query, parameters)).fetchone()  # type: ignore[arg-type]
     return int(row[0]) if row else 0
+
+
+async def send_all(url: str, folder: Path, provider: WatchedProvider, clock: Clock) -> None:
+    """Run one sender until nothing waits."""
+    stopping = asyncio.Event()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        tasks.create_task(
+            run_sender(make_settings(folder, PROVIDER="simulator"), url, clock, stopping, provider)
+        )
+        while await count(url, "SELECT count(*) FROM outbox"):
+            await asyncio.sleep(0.05)
+        stopping.set()

@@ -11,21 +11,17 @@ from event_stream_engine.campaigns.recording import MOST_ATTEMPTS
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import SettableClock, SystemClock
 from event_stream_engine.messaging.provider import Outcome, OutgoingMessage, Postponed, Refused, Unknown
-from event_stream_engine.worker.sender import Sender, open_sender, run_sender
+from event_stream_engine.worker.sender import Sender, open_sender
 from tests.engine import make_settings, project_all
-from tests.sending import OPERATOR, WatchedProvider, add_campaign, add_people, count, fill_outbox
-
-
-async def send_all(url: str, folder: Path, provider: WatchedProvider, clock: SystemClock) -> None:
-    """Run one sender until nothing waits."""
-    stopping = asyncio.Event()
-    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        tasks.create_task(
-            run_sender(make_settings(folder, PROVIDER="simulator"), url, clock, stopping, provider)
-        )
-        while await count(url, "SELECT count(*) FROM outbox"):
-            await asyncio.sleep(0.05)
-        stopping.set()
+from tests.sending import (
+    OPERATOR,
+    WatchedProvider,
+    add_campaign,
+    add_people,
+    count,
+    fill_outbox,
+    send_all,
+)
 
 
 async def test_everybody_with_consent_gets_one_message(database_url: str, tmp_path: Path) -> None:

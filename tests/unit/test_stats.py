@@ -10,6 +10,7 @@ from event_stream_engine.kernel.stats import (
     sketch_index,
     sketch_percentiles,
     sketch_value,
+    wilson,
 )
 
 PERCENTS = (1, 50, 75, 90, 95, 99, 100)
@@ -67,3 +68,31 @@ def test_a_rate_has_two_decimals_and_needs_a_denominator(
 )
 def test_a_change_is_relative_to_what_was_before(now: int, before: int, expected: float | None) -> None:
     assert change_percent(now, before) == expected
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "interval"),
+    [
+        (95, 100, (88.82, 97.85)),
+        (0, 10, (0.0, 27.75)),
+        (10, 10, (72.25, 100.0)),
+        (1, 1, (20.65, 100.0)),
+        (4750, 4950, (95.37, 96.47)),
+    ],
+)
+def test_wilson_agrees_with_published_intervals(
+    numerator: int, denominator: int, interval: tuple[float, float]
+) -> None:
+    assert wilson(numerator, denominator) == interval
+
+
+@given(st.integers(1, 10**9).flatmap(lambda whole: st.tuples(st.integers(0, whole), st.just(whole))))
+def test_interval_contains_its_rate_and_stays_between_0_and_100(rate: tuple[int, int]) -> None:
+    interval, middle = wilson(*rate), percent(*rate)
+    assert interval is not None
+    assert middle is not None
+    assert 0 <= interval[0] <= middle <= interval[1] <= 100
+
+
+def test_nothing_has_no_interval() -> None:
+    assert wilson(0, 0) is None

@@ -8,15 +8,23 @@ from typing import Any
 
 from event_stream_engine.analytics.catalogue import METRICS, SUBJECTS
 from event_stream_engine.analytics.compliance_check import prepare_check
+from event_stream_engine.analytics.metric import PERFORMANCE
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.stream.log import append_own_events
 from event_stream_engine.web.app import compose_routes
 from tests.engine import Engine
 from tests.hand_overs import check, decision, hand_over, list_messages, start
+from tests.sending import add_campaign
 from tests.web.test_api import DOCUMENT, happen, happen_a_bit_of_all, inbound, receipt
+from tests.web.test_campaign_figures import DOCUMENT as CAMPAIGN_DOCUMENT
 from tests.web.test_room_pages import load_page
 
+# The shape of an answer: bins of a histogram, numerator and denominator of a rate.
+NO_FIGURES = {"since_seconds", "until_seconds", "numerator", "denominator"}
+# What a thing is called is no figure.
+NAMES = {"campaign_id", "campaign_name"}
+KINDS: dict[str, Any] = {"text": str, "yes or no": bool}
 ANSWERS = [(metric, answer) for metric in METRICS.values() for answer in metric.answers]
 ENDPOINTS = sorted({answer.endpoint for _, answer in ANSWERS})
 FRAME = {"as_of", "window", "time_zone", "rates", "unknown", "health"}
@@ -72,12 +80,23 @@ async def happen_all(engine: Engine) -> str:
         *(receipt(at + 9 * second, f"SM{one.hex}", "delivered") for one in (arrived, retried)),
         *(inbound(at, f"SM{word}", word, From="+14155551236") for word in ("help", "start", "thanks")),
     )
+    stop = inbound(at + 30 * second, "SMstop", "STOP", From="+14152000000")
+    await happen(engine, stop)
     await happen_a_bit_of_all(engine, at)
     return str(campaign_id)
 
 
 async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, Any]]:
-    return {endpoint: await engine.get(endpoint.format(campaign_id=campaign_id)) for endpoint in ENDPOINTS}
+    """Ask every endpoint; the comparison is one with a campaign that has not begun."""
+    async with await connect(engine.url, "test") as conn:
+        other = await add_campaign(conn, datetime.now(UTC), name="Draft")
+    answers = {}
+    for endpoint in ENDPOINTS:
+        asked = {"campaign_id": [campaign_id, str(other)]} if endpoint.endswith("/compare") else {}
+        answer = await engine.client.get(endpoint.format(campaign_id=campaign_id), params=asked)
+        assert answer.status_code == 200, answer.text
+        answers[endpoint] = answer.json()
+    return answers
 
 
 def has_reason(answer: dict[str, Any], place: Place) -> bool:
@@ -94,22 +113,24 @@ async def test_every_metric_is_answered_where_the_catalogue_says(engine: Engine)
         found = [(place, value) for place, value in list_leaves(answer) if is_at(place, at.path)]
         assert found, f"{metric.slug}: {at.endpoint} has no {at.path}"
         for place, value in found:
-            kind = str if metric.unit == "text" else int | float
+            kind = KINDS.get(metric.unit, int | float)
             if value is None:
                 assert has_reason(answer, place), f"{metric.slug}: {'.'.join(place)} is null without a reason"
             else:
                 assert isinstance(value, kind), f"{metric.slug}: {'.'.join(place)} is {value!r}"
-                assert not isinstance(value, bool)
+                assert isinstance(value, bool) == (kind is bool), metric.slug
 
 
 async def test_every_figure_that_is_answered_is_in_the_catalogue(engine: Engine) -> None:
     answers = await load_answers(engine, await happen_all(engine))
     missing = []
     for endpoint, answer in answers.items():
-        figures = {"progress": answer["progress"]} if "{campaign_id}" in endpoint else answer
+        figures = {"progress": answer["progress"]} if "progress" in answer else answer
         for place, value in list_leaves(figures):
             is_figure = isinstance(value, int | float) and not isinstance(value, bool)
-            is_extra = place[0] in FRAME or (place[0] == "kpis" and place[-1] != "value")
+            is_extra = (
+                place[0] in FRAME or place[-1] in NO_FIGURES or (place[0] == "kpis" and place[-1] != "value")
+            )
             if is_figure and not is_extra and not has_entry(endpoint, place):
                 missing.append(f"{endpoint} {'.'.join(place)}")
     assert not missing, f"add to analytics/catalogue.py: {missing}"
@@ -118,9 +139,9 @@ async def test_every_figure_that_is_answered_is_in_the_catalogue(engine: Engine)
 def test_every_key_of_the_document_that_is_answered_is_in_the_catalogue() -> None:
     missing = [
         f"{endpoint} {'.'.join(place)}"
-        for endpoint, blocks in DOCUMENT.items()
+        for endpoint, blocks in (DOCUMENT | {PERFORMANCE: CAMPAIGN_DOCUMENT}).items()
         for place, _ in list_leaves(blocks)
-        if not has_entry(endpoint, place)
+        if place[-1] not in NAMES and not has_entry(endpoint, place)
     ]
     assert not missing, f"add to analytics/catalogue.py: {missing}"
 
@@ -171,7 +192,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
     for address in ("/monitoring", "/compliance", f"/campaigns/{campaign_id}"):
         page = await load_page(engine, address)
         linked = LINK.findall(page.text)
-        assert len(linked) == page.text.count('class="figure"'), f"{address}: a figure without its definition"
+        assert len(linked) >= page.text.count('class="figure"'), f"{address}: a figure without its definition"
         assert set(linked) <= defined
 
 

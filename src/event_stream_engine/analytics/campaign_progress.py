@@ -129,10 +129,12 @@ class CampaignMessage:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a campaign's segment and template are called."""
+    """What a campaign, its segment and its template are called."""
 
     campaign_id: UUID
+    campaign: str
     segment: str
+    template_id: UUID
     template: str
 
 
@@ -260,7 +262,7 @@ async def count_campaigns(conn: Connection) -> dict[str, int]:
 
 
 async def list_names(conn: Connection, campaign_ids: Sequence[UUID]) -> dict[UUID, Names]:
-    """Return what the segments and templates of campaigns are called."""
+    """Return what campaigns, their segments and their templates are called."""
     rows = await SQL.list_campaign_names.many(conn, Names, {"campaign_ids": list(campaign_ids)})
     return {row.campaign_id: row for row in rows}
 

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
-from event_stream_engine.analytics.catalogue_errors import ERRORS
+from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
+from event_stream_engine.analytics.catalogue_effectiveness import WORKING
+from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
+from event_stream_engine.analytics.catalogue_errors import FAILURES
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
-from event_stream_engine.analytics.catalogue_messages import DELIVERY_TIME, MESSAGES
+from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
 from event_stream_engine.analytics.catalogue_system import SYSTEM
 from event_stream_engine.analytics.metric import Metric, Note, Subject
@@ -17,8 +20,8 @@ RULES = (
     Note("Unknown", "A figure that cannot be known is `null` with a reason, never 0 and never a guess."),
     Note(
         "Windows",
-        "They are half-open, `[since, until)`. `period` is one of `1h`, `24h`, `7d`, `30d` and ends now; nothing asked for "
-        "means `24h`. Days, hours of the day and “today” are in the zone of `ESE_TIMEZONE`. With another window, keys that "
+        "They are half-open, `[since, until)`. `period` is one of `1h`, `24h`, `7d`, `30d`, `90d` and ends now; nothing asked for "
+        "means `24h`, unless said otherwise. Days, hours of the day and “today” are in the zone of `ESE_TIMEZONE`. With another window, keys that "
         "end in `_24h` describe that window.",
     ),
     Note(
@@ -28,7 +31,8 @@ RULES = (
     ),
     Note(
         "Rates",
-        "Percentages from 0 to 100, rounded to two decimals at the edge. Without a denominator there is no rate.",
+        "Percentages from 0 to 100, rounded to two decimals at the edge. Without a denominator there is no rate. "
+        "`low_percent` and `high_percent` are the ends of its 95 % interval (Wilson).",
     ),
     Note("Times", "Our times of receipt, because callbacks carry none. Instants are UTC."),
     Note(
@@ -40,8 +44,10 @@ RULES = (
 SUBJECTS: tuple[Subject, ...] = (
     MESSAGES,
     DELIVERY_TIME,
-    ERRORS,
+    FAILURES,
     CAMPAIGNS,
+    ENGAGEMENT,
+    WORKING,
     PEOPLE,
     INBOUND,
     COMPLIANCE,

@@ -1,10 +1,17 @@
 """Figures of campaigns: how far they are."""
 
-from event_stream_engine.analytics.metric import AS_OF_NOW, CAMPAIGN, READ, Answer, Metric, Subject
-
-_DASHBOARD = "/api/v1/monitoring/dashboard"
-_DELIVERY = "/api/v1/analytics/delivery"
-_CAMPAIGN = "/api/v1/campaigns/{campaign_id}"
+from event_stream_engine.analytics.metric import (
+    AS_OF_NOW,
+    CAMPAIGN,
+    DASHBOARD,
+    DELIVERY,
+    PERFORMANCE,
+    PROGRESS,
+    READ,
+    Answer,
+    Metric,
+    Subject,
+)
 
 CAMPAIGNS = Subject(
     "campaigns",
@@ -17,8 +24,8 @@ CAMPAIGNS = Subject(
             "campaigns",
             "campaigns in state running: started, neither paused nor ended",
             (
-                Answer(_DASHBOARD, "kpis.active_campaigns.value"),
-                Answer(_DASHBOARD, "system_health.active_campaigns"),
+                Answer(DASHBOARD, "kpis.active_campaigns.value"),
+                Answer(DASHBOARD, "system_health.active_campaigns"),
             ),
             ("campaigns", "audit_log"),
             "Key Performance Indicators (KPIs)",
@@ -31,7 +38,7 @@ CAMPAIGNS = Subject(
             "Done",
             "%",
             "sent, refused or denied / recipients",
-            (Answer(_CAMPAIGN, "progress.done_percent"),),
+            (Answer(PROGRESS, "progress.done_percent"),),
             ("campaign_rollups", "campaigns"),
             numerator="messages with an outcome: the provider accepted or refused them, or a step denied them",
             denominator="messages made for the campaign",
@@ -42,7 +49,10 @@ CAMPAIGNS = Subject(
             "Waiting",
             "messages",
             "messages that have no outcome yet",
-            (Answer(_CAMPAIGN, "progress.waiting"),),
+            (
+                Answer(PROGRESS, "progress.waiting"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_pending"),
+            ),
             ("campaign_rollups", "campaigns"),
             window=CAMPAIGN,
         ),
@@ -51,7 +61,7 @@ CAMPAIGNS = Subject(
             "Put off",
             "messages",
             "waiting messages that are put off until later, by reason",
-            (Answer(_CAMPAIGN, "progress.deferred.*"),),
+            (Answer(PROGRESS, "progress.deferred.*"),),
             ("outbox",),
             window=AS_OF_NOW,
             freshness=READ,
@@ -60,8 +70,12 @@ CAMPAIGNS = Subject(
             "campaign_denied",
             "Denied",
             "messages",
-            "messages that a step of compliance denied for good, by reason",
-            (Answer(_CAMPAIGN, "progress.skipped.*"),),
+            "messages that a step of compliance denied for good, or that a cancelled campaign left over",
+            (
+                Answer(PROGRESS, "progress.skipped.*"),
+                Answer(PERFORMANCE, "skipped_by_reason.*"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_skipped"),
+            ),
             ("campaign_rollups",),
             note="Never handed over, and never counted as failed.",
             window=CAMPAIGN,
@@ -71,7 +85,7 @@ CAMPAIGNS = Subject(
             "Outcome not known",
             "messages",
             "messages whose call to the provider had no answer",
-            (Answer(_CAMPAIGN, "progress.unsure"),),
+            (Answer(PROGRESS, "progress.unsure"),),
             ("campaign_rollups",),
             note="Looked up in the provider’s own list, never sent again blindly.",
             window=CAMPAIGN,
@@ -81,7 +95,7 @@ CAMPAIGNS = Subject(
             "Messages a second",
             "messages/s",
             "messages handed over in the last 10 whole seconds / 10",
-            (Answer(_CAMPAIGN, "progress.messages_per_second"),),
+            (Answer(PROGRESS, "progress.messages_per_second"),),
             ("pace",),
             note="Fewer seconds right after the start. Unknown once the campaign has ended.",
             window="the last 10 whole seconds",
@@ -92,7 +106,7 @@ CAMPAIGNS = Subject(
             "End, estimated",
             "text",
             "now + messages that wait their turn / messages a second",
-            (Answer(_CAMPAIGN, "progress.eta"),),
+            (Answer(PROGRESS, "progress.eta"),),
             ("campaign_rollups", "outbox", "pace"),
             note="What is put off until later is not in it. An instant; unknown while nothing is being sent.",
             window=AS_OF_NOW,
@@ -103,10 +117,13 @@ CAMPAIGNS = Subject(
             "Execution time",
             "min",
             "from the start of a campaign to its last recipient handed over, skipped or denied",
-            (Answer(_DELIVERY, "execution_summary.execution_duration_minutes"),),
+            (
+                Answer(DELIVERY, "execution_summary.execution_duration_minutes"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.execution_duration_minutes"),
+            ),
             ("campaigns",),
             "Campaign Summary Report",
-            note="Only a campaign has a start and an end, so it is unknown of a window.",
+            note="Unknown while the campaign goes on, and of a window: only a campaign has a start and an end.",
             window=CAMPAIGN,
         ),
     ),

@@ -1,10 +1,22 @@
 """Figures of failures: by code and country, and what trying again brought."""
 
-from event_stream_engine.analytics.metric import WINDOW_BEFORE, Answer, Metric, Subject
+from event_stream_engine.analytics.metric import (
+    ERRORS,
+    PERFORMANCE,
+    WINDOW_BEFORE,
+    Answer,
+    Metric,
+    Subject,
+    list_answers,
+)
 
-_ERRORS = "/api/v1/analytics/errors"
 
-ERRORS = Subject(
+def _list_both(*paths: str) -> tuple[Answer, ...]:
+    """Return places that the answers about errors and about one campaign have."""
+    return (*list_answers(ERRORS, *paths), *list_answers(PERFORMANCE, *paths))
+
+
+FAILURES = Subject(
     "errors",
     "Errors",
     "Why messages fail: FAILED and UNDELIVERED messages in scope.",
@@ -14,7 +26,7 @@ ERRORS = Subject(
             "Failed, by error code",
             "messages",
             "failed messages with one error code",
-            (Answer(_ERRORS, "error_analysis.error_breakdown.*.count"),),
+            _list_both("error_analysis.error_breakdown.*.count"),
             ("failure_rollups",),
             "Error Analysis & Troubleshooting",
             note="`no_code` where the provider named none.",
@@ -24,7 +36,7 @@ ERRORS = Subject(
             "Share of an error code",
             "%",
             "failed with the code / all failed",
-            (Answer(_ERRORS, "error_analysis.error_breakdown.*.percentage"),),
+            _list_both("error_analysis.error_breakdown.*.percentage"),
             ("failure_rollups",),
             "Error Analysis & Troubleshooting",
             "failed messages with the error code",
@@ -36,11 +48,11 @@ ERRORS = Subject(
             "What an error code means",
             "text",
             "description, class and resolution from our catalogue of codes",
-            (
-                Answer(_ERRORS, "error_analysis.error_breakdown.*.description"),
-                Answer(_ERRORS, "error_analysis.error_breakdown.*.class"),
-                Answer(_ERRORS, "error_analysis.error_breakdown.*.resolution"),
-                Answer(_ERRORS, "error_analysis.retries.*.description"),
+            _list_both(
+                "error_analysis.error_breakdown.*.description",
+                "error_analysis.error_breakdown.*.class",
+                "error_analysis.error_breakdown.*.resolution",
+                "error_analysis.retries.*.description",
             ),
             ("messaging/error_codes.py",),
             "Error Analysis & Troubleshooting",
@@ -52,7 +64,7 @@ ERRORS = Subject(
             "Failed, by country",
             "messages",
             "failed messages by the country of the recipient’s number, the ten with the most",
-            (Answer(_ERRORS, "error_analysis.top_error_countries.*.error_count"),),
+            _list_both("error_analysis.top_error_countries.*.error_count"),
             ("message_rollups",),
             "Error Analysis & Troubleshooting",
         ),
@@ -61,7 +73,7 @@ ERRORS = Subject(
             "Country of failed messages",
             "text",
             "the region of the recipient’s number",
-            (Answer(_ERRORS, "error_analysis.top_error_countries.*.country"),),
+            _list_both("error_analysis.top_error_countries.*.country"),
             ("message_rollups",),
             "Error Analysis & Troubleshooting",
             note="`unknown` where the number has no region.",
@@ -71,7 +83,7 @@ ERRORS = Subject(
             "Failed in the window before",
             "messages",
             "failed messages of the window of equal length before",
-            (Answer(_ERRORS, "error_analysis.error_trends.previous_24h"),),
+            (Answer(ERRORS, "error_analysis.error_trends.previous_24h"),),
             ("message_rollups",),
             "Error Analysis & Troubleshooting",
             window=WINDOW_BEFORE,
@@ -81,7 +93,7 @@ ERRORS = Subject(
             "Trend of failures",
             "text",
             "`decreasing` below 0.95 × the failed of the window before, `increasing` above 1.05 ×, else `stable`",
-            (Answer(_ERRORS, "error_analysis.error_trends.trend"),),
+            (Answer(ERRORS, "error_analysis.error_trends.trend"),),
             ("message_rollups",),
             "Error Analysis & Troubleshooting",
         ),
@@ -90,7 +102,7 @@ ERRORS = Subject(
             "Tried again",
             "messages",
             "messages that the provider refused for the moment with a code, and that we offered again",
-            (Answer(_ERRORS, "error_analysis.retries.*.retried"),),
+            _list_both("error_analysis.retries.*.retried"),
             ("failure_rollups",),
         ),
         Metric(
@@ -98,7 +110,7 @@ ERRORS = Subject(
             "Tried again and sent",
             "messages",
             "messages tried again that the provider then accepted",
-            (Answer(_ERRORS, "error_analysis.retries.*.sent"),),
+            _list_both("error_analysis.retries.*.sent"),
             ("failure_rollups",),
         ),
         Metric(
@@ -106,7 +118,7 @@ ERRORS = Subject(
             "Tried again and delivered",
             "messages",
             "messages tried again that were then delivered",
-            (Answer(_ERRORS, "error_analysis.retries.*.delivered"),),
+            _list_both("error_analysis.retries.*.delivered"),
             ("failure_rollups",),
         ),
     ),

@@ -1,6 +1,6 @@
 """Figures of what people write: volume, intents, how soon."""
 
-from event_stream_engine.analytics.metric import REQUESTED, Answer, Metric, Note, Subject
+from event_stream_engine.analytics.metric import CONSENT, REQUESTED, Answer, Metric, Note, Subject
 
 _INBOUND = "/api/v1/analytics/inbound"
 _SECTION = "Inbound Message Analytics"
@@ -96,7 +96,7 @@ INBOUND = Subject(
             "STOP words",
             "stop",
             Answer(_INBOUND, "inbound_analytics.content_analysis.stop_commands"),
-            Answer("/api/v1/analytics/consent", "consent_analytics.consent_trends.stop_commands_24h"),
+            Answer(CONSENT, "consent_analytics.consent_trends.stop_commands_24h"),
         ),
         _intent(
             "help_requests",

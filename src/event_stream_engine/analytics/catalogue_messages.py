@@ -1,12 +1,21 @@
-"""Figures of messages: how many, how they stand, how long they took."""
+"""Figures of messages: how many, and how they stand."""
 
-from event_stream_engine.analytics.metric import Answer, Metric, Note, Subject
-
-_DASHBOARD = "/api/v1/monitoring/dashboard"
-_DELIVERY = "/api/v1/analytics/delivery"
-_ERRORS = "/api/v1/analytics/errors"
-_CAMPAIGN = "/api/v1/campaigns/{campaign_id}"
-_TIMES = ("duration_rollups",)
+from event_stream_engine.analytics.metric import (
+    COMPARISON,
+    DASHBOARD,
+    DELIVERY,
+    ERRORS,
+    OPT_OUTS,
+    PARTS,
+    PERFORMANCE,
+    PROGRESS,
+    Answer,
+    Metric,
+    Note,
+    Subject,
+    list_answers,
+    list_answers_by,
+)
 
 MESSAGES = Subject(
     "messages",
@@ -33,8 +42,10 @@ MESSAGES = Subject(
             "messages",
             "messages made for a campaign, one for each person",
             (
-                Answer(_DELIVERY, "execution_summary.total_recipients"),
-                Answer(_CAMPAIGN, "progress.recipients"),
+                Answer(DELIVERY, "execution_summary.total_recipients"),
+                Answer(PROGRESS, "progress.recipients"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.total_recipients"),
+                Answer(COMPARISON, "campaigns.*.total_recipients"),
             ),
             ("message_rollups", "campaigns"),
             "Campaign Summary Report",
@@ -45,7 +56,11 @@ MESSAGES = Subject(
             "Messages attempted",
             "messages",
             "messages that the provider accepted or refused",
-            (Answer(_DELIVERY, "execution_summary.messages_attempted"),),
+            (
+                Answer(DELIVERY, "execution_summary.messages_attempted"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_attempted"),
+                *list_answers_by(PERFORMANCE, PARTS, "messages_attempted"),
+            ),
             ("message_rollups",),
         ),
         Metric(
@@ -54,9 +69,18 @@ MESSAGES = Subject(
             "messages",
             "messages that the provider accepted, whatever happened later",
             (
-                Answer(_DASHBOARD, "kpis.message_volume.value"),
-                Answer(_DELIVERY, "execution_summary.messages_sent"),
-                Answer(_CAMPAIGN, "progress.sent"),
+                Answer(DASHBOARD, "kpis.message_volume.value"),
+                Answer(DELIVERY, "execution_summary.messages_sent"),
+                Answer(PROGRESS, "progress.sent"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_sent"),
+                *list_answers_by(PERFORMANCE, PARTS, "messages_sent"),
+                Answer(COMPARISON, "campaigns.*.messages_sent"),
+                *list_answers(
+                    OPT_OUTS,
+                    "opt_outs.messages_sent",
+                    "by_campaign.*.messages_sent",
+                    "by_template.*.messages_sent",
+                ),
             ),
             ("message_rollups",),
             "Key Performance Indicators (KPIs)",
@@ -68,8 +92,11 @@ MESSAGES = Subject(
             "messages",
             "messages whose present status is DELIVERED or READ",
             (
-                Answer(_DELIVERY, "execution_summary.messages_delivered"),
-                Answer(_CAMPAIGN, "progress.delivered"),
+                Answer(DELIVERY, "execution_summary.messages_delivered"),
+                Answer(PROGRESS, "progress.delivered"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_delivered"),
+                *list_answers_by(PERFORMANCE, PARTS, "messages_delivered"),
+                Answer(COMPARISON, "campaigns.*.messages_delivered"),
             ),
             ("message_rollups", "campaign_rollups"),
             "Campaign Summary Report",
@@ -80,10 +107,13 @@ MESSAGES = Subject(
             "messages",
             "messages whose present status is FAILED or UNDELIVERED",
             (
-                Answer(_DELIVERY, "execution_summary.messages_failed"),
-                Answer(_CAMPAIGN, "progress.failed"),
-                Answer(_ERRORS, "messages_failed"),
-                Answer(_ERRORS, "error_analysis.error_trends.last_24h"),
+                Answer(DELIVERY, "execution_summary.messages_failed"),
+                Answer(PROGRESS, "progress.failed"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.messages_failed"),
+                *list_answers_by(PERFORMANCE, PARTS, "messages_failed"),
+                Answer(COMPARISON, "campaigns.*.messages_failed"),
+                Answer(ERRORS, "messages_failed"),
+                Answer(ERRORS, "error_analysis.error_trends.last_24h"),
             ),
             ("message_rollups", "campaign_rollups"),
             "Campaign Summary Report",
@@ -94,7 +124,10 @@ MESSAGES = Subject(
             "Delivery unknown",
             "messages",
             "messages with status SENT whose cohort is more than 72 h ago",
-            (Answer(_DELIVERY, "execution_summary.delivery_unknown"),),
+            (
+                Answer(DELIVERY, "execution_summary.delivery_unknown"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.delivery_unknown"),
+            ),
             ("message_rollups",),
             note="Some carriers send no receipts. Neither delivered nor failed.",
         ),
@@ -104,9 +137,12 @@ MESSAGES = Subject(
             "%",
             "delivered / sent",
             (
-                Answer(_DASHBOARD, "kpis.delivery_rate.value"),
-                Answer(_DELIVERY, "execution_summary.delivery_rate_percent"),
-                Answer(_CAMPAIGN, "progress.delivery_rate_percent"),
+                Answer(DASHBOARD, "kpis.delivery_rate.value"),
+                Answer(DELIVERY, "execution_summary.delivery_rate_percent"),
+                Answer(PROGRESS, "progress.delivery_rate_percent"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.delivery_rate_percent"),
+                *list_answers_by(PERFORMANCE, PARTS, "delivery_rate_percent"),
+                Answer(COMPARISON, "campaigns.*.rates.delivery_rate_percent.percent"),
             ),
             ("message_rollups", "campaign_rollups"),
             "Key Performance Indicators (KPIs)",
@@ -119,7 +155,11 @@ MESSAGES = Subject(
             "Error rate of messages",
             "%",
             "failed / attempted",
-            (Answer(_DELIVERY, "execution_summary.error_rate_percent"),),
+            (
+                Answer(DELIVERY, "execution_summary.error_rate_percent"),
+                Answer(PERFORMANCE, "campaign_performance.execution_summary.error_rate_percent"),
+                Answer(COMPARISON, "campaigns.*.rates.error_rate_percent.percent"),
+            ),
             ("message_rollups",),
             "Delivery Analytics",
             "messages whose present status is FAILED or UNDELIVERED",
@@ -130,7 +170,11 @@ MESSAGES = Subject(
             "Messages by status",
             "messages",
             "messages by their present status",
-            (Answer(_DELIVERY, "performance_breakdown.*"), Answer(_CAMPAIGN, "progress.by_status.*")),
+            (
+                Answer(DELIVERY, "performance_breakdown.*"),
+                Answer(PROGRESS, "progress.by_status.*"),
+                Answer(PERFORMANCE, "campaign_performance.performance_breakdown.*"),
+            ),
             ("message_rollups", "campaign_rollups"),
             "Campaign Summary Report",
             note="Sums to the recipients.",
@@ -140,7 +184,7 @@ MESSAGES = Subject(
             "Messages by channel",
             "messages",
             "messages attempted, by channel",
-            (Answer(_DELIVERY, "by_channel.*"),),
+            (Answer(DELIVERY, "by_channel.*"),),
             ("message_rollups",),
         ),
         Metric(
@@ -148,97 +192,12 @@ MESSAGES = Subject(
             "Conflicts",
             "messages",
             "messages with failed or undelivered and also delivered or read",
-            (Answer(_DELIVERY, "conflicts"),),
+            (
+                Answer(DELIVERY, "conflicts"),
+                Answer(PERFORMANCE, "conflicts"),
+            ),
             ("message_rollups",),
             note="Callbacks that contradict each other are kept; the delivery counts.",
-        ),
-    ),
-)
-
-DELIVERY_TIME = Subject(
-    "delivery-time",
-    "Delivery time",
-    "From the provider’s acceptance to the first `delivered`; of an external message, from its first `sent`. It is left "
-    "out where either is missing or where the order is reversed.",
-    metrics=(
-        Metric(
-            "measured_messages",
-            "Measured messages",
-            "messages",
-            "messages whose time, or stage of it, is known",
-            (
-                Answer(_DELIVERY, "timing_analysis.measured_messages"),
-                Answer(_DELIVERY, "stages.*.measured_messages"),
-            ),
-            _TIMES,
-        ),
-        Metric(
-            "delivery_time_average",
-            "Average delivery time",
-            "s",
-            "sum of the delivery times / measured messages",
-            (Answer(_DELIVERY, "timing_analysis.average_delivery_time_seconds"),),
-            _TIMES,
-            "Delivery Analytics",
-            note="Exact.",
-        ),
-        Metric(
-            "delivery_time_fastest",
-            "Fastest delivery",
-            "s",
-            "the shortest delivery time",
-            (Answer(_DELIVERY, "timing_analysis.fastest_delivery_seconds"),),
-            _TIMES,
-            "Campaign Summary Report",
-            note="Exact.",
-        ),
-        Metric(
-            "delivery_time_slowest",
-            "Slowest delivery",
-            "s",
-            "the longest delivery time",
-            (Answer(_DELIVERY, "timing_analysis.slowest_delivery_seconds"),),
-            _TIMES,
-            "Campaign Summary Report",
-            note="Exact.",
-        ),
-        Metric(
-            "delivery_time_percentiles",
-            "Percentiles of delivery time",
-            "s",
-            "the time within which 50, 75, 90, 95 or 99 % of the measured messages were delivered",
-            (Answer(_DELIVERY, "timing_analysis.delivery_time_percentiles.*"),),
-            _TIMES,
-            "Campaign Summary Report",
-            note="By nearest rank from sketches, within 1 %.",
-        ),
-        Metric(
-            "queue_time",
-            "Time in the provider’s queue",
-            "s",
-            "from acceptance to the first `sent`",
-            (
-                Answer(_DELIVERY, "stages.queue.average_delivery_time_seconds"),
-                Answer(_DELIVERY, "stages.queue.fastest_delivery_seconds"),
-                Answer(_DELIVERY, "stages.queue.slowest_delivery_seconds"),
-                Answer(_DELIVERY, "stages.queue.delivery_time_percentiles.*"),
-            ),
-            _TIMES,
-            note="Of an external message from its first callback, if that came before `sent`.",
-        ),
-        Metric(
-            "carrier_time",
-            "Time at the carrier",
-            "s",
-            "from the first `sent` to the first `delivered`",
-            (
-                Answer(_DELIVERY, "stages.carrier.average_delivery_time_seconds"),
-                Answer(_DELIVERY, "stages.carrier.fastest_delivery_seconds"),
-                Answer(_DELIVERY, "stages.carrier.slowest_delivery_seconds"),
-                Answer(_DELIVERY, "stages.carrier.delivery_time_percentiles.*"),
-            ),
-            _TIMES,
-            note="Only of our own messages: of an external one it is the delivery time.",
         ),
     ),
 )

@@ -2,6 +2,8 @@
 
 from event_stream_engine.analytics.metric import (
     AS_OF_NOW,
+    CONSENT,
+    DASHBOARD,
     LOCAL_DAY,
     Answer,
     Metric,
@@ -9,8 +11,6 @@ from event_stream_engine.analytics.metric import (
     Subject,
 )
 
-_DASHBOARD = "/api/v1/monitoring/dashboard"
-_CONSENT = "/api/v1/analytics/consent"
 _CONSENT_SECTION = "Consent & Opt-Out Analysis"
 
 
@@ -59,9 +59,9 @@ PEOPLE = Subject(
             "users",
             "people in the user database",
             (
-                Answer(_DASHBOARD, "kpis.total_users.value"),
-                Answer(_DASHBOARD, "system_health.total_users"),
-                Answer(_CONSENT, "total_users"),
+                Answer(DASHBOARD, "kpis.total_users.value"),
+                Answer(DASHBOARD, "system_health.total_users"),
+                Answer(CONSENT, "total_users"),
             ),
             ("user_rollups",),
             "Key Performance Indicators (KPIs)",
@@ -72,8 +72,8 @@ PEOPLE = Subject(
             "opt_in_rate",
             "Opt-in rate",
             "OPT_IN",
-            Answer(_DASHBOARD, "kpis.opt_in_rate.value"),
-            Answer(_CONSENT, "consent_analytics.consent_rates.opt_in_rate"),
+            Answer(DASHBOARD, "kpis.opt_in_rate.value"),
+            Answer(CONSENT, "consent_analytics.consent_rates.opt_in_rate"),
             section="Key Performance Indicators (KPIs)",
             note="Its past is reckoned back from `consent_rollups`; its change is in percentage points, against the "
             "beginning of the window.",
@@ -82,42 +82,40 @@ PEOPLE = Subject(
             "opt_out_rate",
             "Opt-out rate",
             "OPT_OUT",
-            Answer(_CONSENT, "consent_analytics.consent_rates.opt_out_rate"),
+            Answer(CONSENT, "consent_analytics.consent_rates.opt_out_rate"),
         ),
-        _rate(
-            "stop_rate", "STOP rate", "STOP", Answer(_CONSENT, "consent_analytics.consent_rates.stop_rate")
-        ),
+        _rate("stop_rate", "STOP rate", "STOP", Answer(CONSENT, "consent_analytics.consent_rates.stop_rate")),
         _count(
             "opt_in_users",
             "Users opted in",
             "users whose present state is OPT_IN",
-            Answer(_CONSENT, "consent_analytics.opt_in_users"),
-            Answer(_DASHBOARD, "system_health.opted_in_users"),
+            Answer(CONSENT, "consent_analytics.opt_in_users"),
+            Answer(DASHBOARD, "system_health.opted_in_users"),
         ),
         _count(
             "opt_out_users",
             "Users opted out",
             "users whose present state is OPT_OUT",
-            Answer(_CONSENT, "consent_analytics.opt_out_users"),
+            Answer(CONSENT, "consent_analytics.opt_out_users"),
         ),
         _count(
             "stop_users",
             "Users in STOP",
             "users whose present state is STOP",
-            Answer(_CONSENT, "consent_analytics.stop_users"),
+            Answer(CONSENT, "consent_analytics.stop_users"),
         ),
         _count(
             "unknown_users",
             "Users unknown",
             "users whose present state is UNKNOWN",
-            Answer(_CONSENT, "consent_analytics.unknown_users"),
+            Answer(CONSENT, "consent_analytics.unknown_users"),
             section="",
         ),
         _count(
             "closed_users",
             "Users who closed",
             "users whose present state is OPT_OUT or STOP",
-            Answer(_DASHBOARD, "system_health.opted_out_users"),
+            Answer(DASHBOARD, "system_health.opted_out_users"),
             section="System Health Monitoring",
         ),
         Metric(
@@ -125,7 +123,7 @@ PEOPLE = Subject(
             "Opt-outs today",
             "transitions",
             "transitions into OPT_OUT or STOP of the day",
-            (Answer(_CONSENT, "consent_analytics.consent_trends.daily_opt_outs.today"),),
+            (Answer(CONSENT, "consent_analytics.consent_trends.daily_opt_outs.today"),),
             ("consent_rollups",),
             _CONSENT_SECTION,
             note="A second STOP of the same person is none.",
@@ -136,7 +134,7 @@ PEOPLE = Subject(
             "Opt-outs yesterday",
             "transitions",
             "transitions into OPT_OUT or STOP of the whole day before",
-            (Answer(_CONSENT, "consent_analytics.consent_trends.daily_opt_outs.yesterday"),),
+            (Answer(CONSENT, "consent_analytics.consent_trends.daily_opt_outs.yesterday"),),
             ("consent_rollups",),
             _CONSENT_SECTION,
             window="the local day before the one in which the window ends",
@@ -146,7 +144,7 @@ PEOPLE = Subject(
             "Trend of opt-outs",
             "text",
             "`improving` when fewer today than yesterday, `worsening` when more, else `stable`",
-            (Answer(_CONSENT, "consent_analytics.consent_trends.daily_opt_outs.trend"),),
+            (Answer(CONSENT, "consent_analytics.consent_trends.daily_opt_outs.trend"),),
             ("consent_rollups",),
             _CONSENT_SECTION,
             window=LOCAL_DAY,

@@ -1,15 +1,14 @@
 """Figures of the engine itself."""
 
-from event_stream_engine.analytics.metric import AS_OF_NOW, READ, Answer, Metric, Note, Subject
+from event_stream_engine.analytics.metric import AS_OF_NOW, DASHBOARD, READ, Answer, Metric, Note, Subject
 
-_DASHBOARD = "/api/v1/monitoring/dashboard"
 _SECTION = "System Health Monitoring"
 _LAST_MINUTES = "the last 5 minutes"
 _NOT_YET = "Unknown in this version: requests are not measured yet."
 
 
 def _unmeasured(slug: str, name: str, unit: str, formula: str, *, path: str, window: str) -> Metric:
-    answers = (Answer(_DASHBOARD, f"performance_metrics.{path}"),)
+    answers = (Answer(DASHBOARD, f"performance_metrics.{path}"),)
     return Metric(
         slug, name, unit, formula, answers, (), _SECTION, note=_NOT_YET, window=window, freshness=READ
     )
@@ -36,7 +35,7 @@ SYSTEM = Subject(
             "Uptime, 7 days",
             "%",
             "minutes up / minutes since the first",
-            (Answer(_DASHBOARD, "kpis.system_uptime.value"),),
+            (Answer(DASHBOARD, "kpis.system_uptime.value"),),
             ("uptime_minutes",),
             "Key Performance Indicators (KPIs)",
             "full minutes in which both a web process and a worker gave a sign of life",
@@ -50,7 +49,7 @@ SYSTEM = Subject(
             "Hours since ready",
             "h",
             "time since both web and worker were last there",
-            (Answer(_DASHBOARD, "system_health.system_uptime_hours"),),
+            (Answer(DASHBOARD, "system_health.system_uptime_hours"),),
             ("processes",),
             _SECTION,
             note="Unknown while one is missing.",
@@ -62,7 +61,7 @@ SYSTEM = Subject(
             "Database connections",
             "connections",
             "client connections to this database",
-            (Answer(_DASHBOARD, "system_health.database_connections"),),
+            (Answer(DASHBOARD, "system_health.database_connections"),),
             ("pg_stat_activity",),
             _SECTION,
             window=AS_OF_NOW,
@@ -73,7 +72,7 @@ SYSTEM = Subject(
             "Memory of Redis",
             "MB",
             "memory that Redis uses",
-            (Answer(_DASHBOARD, "system_health.redis_memory_usage_mb"),),
+            (Answer(DASHBOARD, "system_health.redis_memory_usage_mb"),),
             (),
             _SECTION,
             note="Unknown: this engine needs no Redis.",
@@ -85,7 +84,7 @@ SYSTEM = Subject(
             "Processing of webhooks",
             "ms",
             "mean of applied − received of live webhooks",
-            (Answer(_DASHBOARD, "performance_metrics.webhook_processing_time_ms"),),
+            (Answer(DASHBOARD, "performance_metrics.webhook_processing_time_ms"),),
             ("pipeline_rollups",),
             _SECTION,
             note="Unknown without any.",

@@ -73,3 +73,6 @@ class MessageCounts:
     def opt_out_rate_percent(self) -> float | None:
         """Return the messages that were answered with STOP, of those the provider took."""
         return percent(self.stopped, self.sent)
+
+
+NO_MESSAGES = MessageCounts(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

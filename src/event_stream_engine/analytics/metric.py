@@ -2,6 +2,17 @@
 
 from dataclasses import dataclass
 
+# Endpoints.
+DASHBOARD = "/api/v1/monitoring/dashboard"
+DELIVERY = "/api/v1/analytics/delivery"
+PERFORMANCE = "/api/v1/analytics/campaigns/{campaign_id}/performance"
+PROGRESS = "/api/v1/campaigns/{campaign_id}"
+COMPARISON = "/api/v1/analytics/compare"
+EFFECTIVENESS = "/api/v1/analytics/effectiveness"
+ERRORS = "/api/v1/analytics/errors"
+OPT_OUTS = "/api/v1/analytics/opt-outs"
+CONSENT = "/api/v1/analytics/consent"
+
 # Windows.
 AS_OF_NOW = "as of now"
 REQUESTED = "the window of the request"
@@ -13,6 +24,8 @@ LOCAL_DAY = "the local day in which the window ends, up to that end"
 # Freshness.
 PROJECTED = "within two seconds of the webhook"
 READ = "read at the moment of the request"
+
+PARTS = ("by_country", "by_channel", "by_sender")  # of a campaign's performance
 
 _MEASURES = ("%", "s", "ms", "min", "h", "MB")
 
@@ -26,6 +39,15 @@ class Answer:
 
     endpoint: str
     path: str
+
+
+def list_answers(endpoint: str, *paths: str) -> tuple[Answer, ...]:
+    return tuple(Answer(endpoint, path) for path in paths)
+
+
+def list_answers_by(endpoint: str, parts: tuple[str, ...], *keys: str) -> tuple[Answer, ...]:
+    """Return the places of keys in lists of parts, like the countries of a campaign."""
+    return tuple(Answer(endpoint, f"{part}.*.{key}") for part in parts for key in keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -567,12 +567,12 @@ LIMIT %(most)s;
 SELECT state, count(*) AS campaigns FROM campaigns GROUP BY state;
 
 -- name: list_campaign_names :many
--- for: what campaigns' segments and templates are called
+-- for: what campaigns, their segments and their templates are called
 -- in: campaign_ids
--- out: campaign_id, segment, template
+-- out: campaign_id, campaign, segment, template_id, template
 -- index: primary keys of all three
 -- note: the present names; a campaign's content is frozen, its names are not
-SELECT c.id AS campaign_id, s.name AS segment, t.name AS template
+SELECT c.id AS campaign_id, c.name AS campaign, s.name AS segment, t.id AS template_id, t.name AS template
 FROM campaigns c JOIN segments s ON s.id = c.segment_id JOIN templates t ON t.id = c.template_id
 WHERE c.id = ANY (%(campaign_ids)s);
 
@@ -582,6 +582,82 @@ WHERE c.id = ANY (%(campaign_ids)s);
 -- out: campaigns
 -- note: campaigns are made by hand: there are thousands at the most
 SELECT count(*) AS campaigns FROM campaigns WHERE segment_id = %(segment_id)s AND state IN ('draft', 'scheduled');
+
+-- name: find_last_settled :one
+-- for: when a campaign's last recipient was handed over, skipped or denied
+-- in: campaign_id; since, until: within which all of it happened
+-- out: settled_at, NULL without recipients
+-- index: messages (campaign_id, skipped_at), message_rollups primary key, messages (cohort_at)
+-- note: the roll-ups tell the quarter-hour, so that only its messages are looked at, from its end backwards
+SELECT greatest(
+    (SELECT max(skipped_at) FROM messages WHERE campaign_id = %(campaign_id)s AND skipped_at IS NOT NULL),
+    (SELECT max(m.cohort_at)
+     FROM (SELECT bucket FROM message_rollups
+           WHERE grain = 'quarter' AND slice = 1 AND bucket >= %(since)s AND bucket < %(until)s AND campaign_id = %(campaign_id)s AND messages > 0
+           ORDER BY bucket DESC LIMIT 1) AS last
+     JOIN messages m ON m.cohort_at >= last.bucket AND m.cohort_at < last.bucket + interval '15 minutes' AND m.campaign_id = %(campaign_id)s)
+) AS settled_at;
+
+-- name: list_effectiveness :many
+-- for: campaigns by delivery rate, and the same by segment and by template
+-- in: since, until: when the campaigns were made
+-- out: kind (campaign, segment, template), id, name, segment and template (of a campaign), campaigns, messages_sent
+--      (message rows), delivered, delivery_rate (percent)
+-- index: campaigns (created_at), campaign_rollups primary key
+-- note: the figures of the document's "Campaign ROI Analysis", which counts all message rows of a campaign; rounded here,
+--       because SQL rounds halves up and Python to even
+WITH counted AS (
+    SELECT c.id, c.name, c.segment_id, s.name AS segment, c.template_id, t.name AS template, c.recipients,
+           coalesce((SELECT sum(r.messages) FROM campaign_rollups r WHERE r.campaign_id = c.id AND r.status IN ('DELIVERED', 'READ')), 0) AS delivered
+    FROM campaigns c JOIN segments s ON s.id = c.segment_id JOIN templates t ON t.id = c.template_id
+    WHERE c.created_at >= %(since)s AND c.created_at < %(until)s AND c.recipients > 0
+)
+SELECT CASE WHEN GROUPING(id) = 0 THEN 'campaign' WHEN GROUPING(segment_id) = 0 THEN 'segment' ELSE 'template' END AS kind,
+       coalesce(id, segment_id, template_id) AS id,
+       CASE WHEN GROUPING(id) = 0 THEN min(name) WHEN GROUPING(segment_id) = 0 THEN min(segment) ELSE min(template) END AS name,
+       CASE WHEN GROUPING(id) = 0 THEN min(segment) END AS segment,
+       CASE WHEN GROUPING(id) = 0 THEN min(template) END AS template,
+       count(*) AS campaigns, sum(recipients)::bigint AS messages_sent, sum(delivered)::bigint AS delivered,
+       round(sum(delivered) * 100.0 / sum(recipients), 2)::double precision AS delivery_rate
+FROM counted
+GROUP BY GROUPING SETS ((id), (segment_id), (template_id))
+ORDER BY delivery_rate DESC, messages_sent DESC, name, id;
+
+-- name: list_funnel :many
+-- for: what became of the people who were made users in a window
+-- in: since, until
+-- out: consent_state, users; avg_messages_received (message rows of a person), avg_responses, engagement_rate (percent);
+--      messaged, delivered, read, replied (users)
+-- index: users (created_at), messages (recipient_phone, cohort_at), inbound_events (from_phone, received_at)
+-- note: each side is counted per person before joining, so that messages are not multiplied by answers. Laterals, so that
+--       the cost follows the people of the window and not the messages of all time. After bound_statement
+SELECT u.consent_state, count(*) AS users,
+       avg(m.messages)::double precision AS avg_messages_received, avg(i.responses)::double precision AS avg_responses,
+       round(avg(i.responses) / nullif(avg(m.messages), 0) * 100, 2)::double precision AS engagement_rate,
+       count(*) FILTER (WHERE m.is_messaged) AS messaged, count(*) FILTER (WHERE m.is_delivered) AS delivered,
+       count(*) FILTER (WHERE m.is_read) AS read, count(*) FILTER (WHERE m.is_replied) AS replied
+FROM users u
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages, bool_or(cohort_at IS NOT NULL) AS is_messaged, bool_or(status IN ('DELIVERED', 'READ')) AS is_delivered,
+           bool_or(status = 'READ') AS is_read, bool_or(is_replied) AS is_replied
+    FROM messages WHERE recipient_phone = u.phone_e164) AS m
+CROSS JOIN LATERAL (SELECT count(*) AS responses FROM inbound_events WHERE from_phone = u.phone_e164) AS i
+WHERE u.created_at >= %(since)s AND u.created_at < %(until)s
+GROUP BY u.consent_state;
+
+-- name: bound_statement :exec
+-- for: a question whose cost is not bounded by roll-ups, until the end of the transaction
+-- in: milliseconds (text)
+-- note: a query that is given up must not have held a connection of the pages for long
+SELECT set_config('statement_timeout', %(milliseconds)s, true);
+
+-- name: count_stops :one
+-- for: transitions into STOP
+-- in: since, until
+-- out: stops
+-- index: consent_rollups primary key
+-- note: a second STOP of the same person is no transition
+SELECT coalesce(sum(transitions), 0)::bigint AS stops FROM consent_counts(%(since)s, %(until)s) WHERE to_state = 'STOP';
 
 ------------------------------------------------------------------------------------------------------------------
 -- the calendar

@@ -1,4 +1,4 @@
-"""Rates, and percentiles from logarithmic buckets.
+"""Rates with their intervals, and percentiles from logarithmic buckets.
 
 The buckets are those of DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
 relative-error guarantees", VLDB 2019) with a relative error of 1 %. The same gamma for ever: rows written today must
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 SMALLEST_SECONDS = 0.001
+_Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
 def sketch_index(seconds: float) -> int:
@@ -44,6 +45,19 @@ def sketch_percentiles(counts: Mapping[int, int], percents: Iterable[int]) -> di
 def percent(numerator: int, denominator: int) -> float | None:
     """Return numerator / denominator as 0..100 with two decimals, None when the denominator is 0."""
     return round(numerator * 100 / denominator, 2) if denominator else None
+
+
+def wilson(numerator: int, denominator: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a rate as 0..100 with two decimals, None when the denominator is 0.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    if not denominator:
+        return None
+    share, weight = numerator / denominator, _Z_95**2 / denominator
+    middle = (share + weight / 2) / (1 + weight)
+    reach = math.sqrt(weight * (share * (1 - share) + weight / 4)) / (1 + weight)
+    return round(100 * max(0.0, middle - reach), 2), round(100 * min(1.0, middle + reach), 2)
 
 
 def change_percent(now: float, before: float) -> float | None:

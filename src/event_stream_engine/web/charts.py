@@ -89,7 +89,7 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
 
 @dataclass(frozen=True, slots=True)
 class TimeAxis:
-    """The steps of a time axis by name, and those that bear a label.
+    """The steps of an axis of time or duration by name, and those that bear a label.
 
     They are names, not times, so that the hour which a clock change repeats stays two.
     """
@@ -119,6 +119,12 @@ def make_time_axis(instants: Sequence[datetime], step: timedelta, zone: ZoneInfo
         if (local.hour * 60 + local.minute) % every_minutes == 0:
             ticks.append(slots[-1])
     return TimeAxis(slots, ticks)
+
+
+def make_bin_axis(labels: Sequence[str]) -> TimeAxis:
+    """Name the bins of a histogram by where each begins; about six of them bear their label."""
+    slots = [f"{number:0{_SLOT_LABEL_AT - 1}d} {label}" for number, label in enumerate(labels)]
+    return TimeAxis(slots, slots[:: max(1, round(len(slots) / 6))])
 
 
 def lay_over_time(axis: TimeAxis, layers: Sequence[Spec], tips: Sequence[str]) -> Spec:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from event_stream_engine.analytics.counts import MessageCounts
 from event_stream_engine.analytics.durations import Durations
 from event_stream_engine.analytics.failures import Failures
+from event_stream_engine.analytics.rates import Rate, list_rates
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.resources import resources_of
@@ -53,11 +54,18 @@ def describe_times(times: Durations) -> dict[str, Any]:
     }
 
 
-def describe_rates(counts: MessageCounts) -> dict[str, dict[str, int]]:
-    """Return numerator and denominator of each rate."""
+def describe_rates(counts: MessageCounts) -> dict[str, dict[str, Any]]:
+    """Return numerator, denominator and 95 % interval of each rate."""
+    return {name: describe_rate(rate) for name, rate in list_rates(counts).items()}
+
+
+def describe_rate(rate: Rate) -> dict[str, Any]:
+    low, high = rate.interval or (None, None)
     return {
-        "delivery_rate_percent": {"numerator": counts.delivered, "denominator": counts.sent},
-        "error_rate_percent": {"numerator": counts.failed, "denominator": counts.messages},
+        "numerator": rate.numerator,
+        "denominator": rate.denominator,
+        "low_percent": low,
+        "high_percent": high,
     }
 
 

@@ -21,6 +21,7 @@ PERIODS = {
     "24h": ("Last 24 hours", timedelta(hours=24)),
     "7d": ("Last 7 days", timedelta(days=7)),
     "30d": ("Last 30 days", timedelta(days=30)),
+    "90d": ("Last 90 days", timedelta(days=90)),
 }
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
@@ -46,17 +47,24 @@ def _describe_parameters(*described: tuple[str, str]) -> dict[str, Any]:
     return {"parameters": parameters}
 
 
-_WINDOW_MEANING = (
-    ("period", f"One of {', '.join(PERIODS)}, ending now; 24h when nothing is asked for."),
-    ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
-    ("until", "End of the window, not part of it; now when left out."),
-)
-# For `openapi_extra` of the routes that call one of the readers below, because FastAPI cannot see into these.
+def describe_window(default: str) -> dict[str, Any]:
+    """Return `openapi_extra` of a route that calls a reader of windows below, because FastAPI cannot see into these."""
+    return _describe_parameters(*_explain_window(default))
+
+
+def _explain_window(default: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("period", f"One of {', '.join(PERIODS)}, ending now; {default} when nothing is asked for."),
+        ("since", "Begin of the window, ISO 8601; without a zone in ESE_TIMEZONE."),
+        ("until", "End of the window, not part of it; now when left out."),
+    )
+
+
 _CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
-PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING)
-CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_WINDOW_MEANING, _CAMPAIGN_MEANING)
+PERIOD_PARAMETERS = describe_window("24h")
+CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
-    *_WINDOW_MEANING,
+    *_explain_window("24h"),
     _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
     ("channel", "Only this channel, like sms or whatsapp."),
@@ -81,8 +89,17 @@ def read_period(request: Request) -> Period:
 
     Errors: Invalid naming the parameter.
     """
-    _refuse_unknown(request, _WINDOW_PARAMETERS)
+    refuse_unknown(request, _WINDOW_PARAMETERS)
     return _read_period(request)
+
+
+def read_window(request: Request, default: str) -> Window:
+    """Read the window of an answer without filters, for which another period than 24h holds when none is asked for.
+
+    Errors: Invalid naming the parameter.
+    """
+    refuse_unknown(request, _WINDOW_PARAMETERS)
+    return _read_period(request, default).window
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
@@ -90,7 +107,7 @@ def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | N
 
     Errors: Invalid naming the parameter.
     """
-    _refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
+    refuse_unknown(request, (*_WINDOW_PARAMETERS, "campaign_id", *more))
     return _read_period(request), _read_id(request, "campaign_id")
 
 
@@ -99,7 +116,7 @@ async def load_scope(conn: Connection, request: Request) -> Scope:
 
     Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
     """
-    _refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
+    refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
     channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
@@ -122,17 +139,18 @@ def _read_id(request: Request, name: str) -> UUID | None:
         raise Invalid(f"{text!r} is no id.", name) from None
 
 
-def _refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
-    """A filter that is silently ignored would give a wrong figure."""
+def refuse_unknown(request: Request, known: tuple[str, ...]) -> None:
+    """Refuse parameters that an answer does not know: a filter that is silently ignored would give a wrong figure."""
     for name in request.query_params:
         if name not in known:
-            raise Invalid(f"The parameter {name!r} is not known here; use {', '.join(known)}.", name)
+            remedy = f"use {', '.join(known)}" if known else "leave it out, this address takes none"
+            raise Invalid(f"The parameter {name!r} is not known here; {remedy}.", name)
 
 
-def _read_period(request: Request) -> Period:
+def _read_period(request: Request, default: str = "24h") -> Period:
     resources, asked = resources_of(request), request.query_params
     zone, now = resources.settings.timezone, resources.clock.now()
-    slug = asked.get("period", "24h")
+    slug = asked.get("period", default)
     if slug not in PERIODS:
         raise Invalid(
             f"{slug!r} is no period; use one of {', '.join(PERIODS)}, or since and until.", "period"

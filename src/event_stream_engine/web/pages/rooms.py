@@ -2,6 +2,8 @@
 
 from event_stream_engine.web.pages import (
     audience,
+    campaign,
+    campaign_forms,
     campaign_messages,
     campaigns,
     compliance,
@@ -19,6 +21,8 @@ PAGES = tuple(
     for page in (
         monitoring,
         campaigns,
+        campaign_forms,
+        campaign,
         campaign_messages,
         templates,
         replies,

@@ -123,6 +123,9 @@ ALTER TABLE messages
     ADD COLUMN carrier_us bigint GENERATED ALWAYS AS (CASE
         WHEN queued_at IS NOT NULL AND delivered_at >= sent_at THEN round(date_part('epoch', delivered_at - sent_at) * 1000000)::bigint END) STORED;
 
+-- When a campaign's last recipient was denied, without reading all of them.
+CREATE INDEX messages_skipped_at ON messages (campaign_id, skipped_at) WHERE skipped_at IS NOT NULL AND campaign_id IS NOT NULL;
+
 -- SID of the message of ours that an inbound message answers: the last to that person, not older than 72 hours.
 ALTER TABLE inbound_events ADD COLUMN replies_to text;
 CREATE INDEX inbound_events_replies_to ON inbound_events (replies_to) WHERE replies_to IS NOT NULL;
