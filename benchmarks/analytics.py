@@ -189,8 +189,8 @@ async def main(sizes: list[int], requests: int, folder: Path) -> None:
                 ).fetchone()[0]
                 if not is_there:
                     admin.execute(f"CREATE DATABASE {name}")
+            await prepare_database(url, ZoneInfo("UTC"))
             if not is_there:
-                await prepare_database(url, ZoneInfo("UTC"))
                 columns = (
                     TextColumn(f"{size:,} messages"),
                     BarColumn(),

@@ -20,6 +20,7 @@ from event_stream_engine.kernel.clock import Clock, SystemClock
 from event_stream_engine.messaging.webhooks import sign_request
 from event_stream_engine.web.app import build_app
 from event_stream_engine.worker.projector import open_projector, run_once
+from event_stream_engine.worker.recount import recount_attributes
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
@@ -86,6 +87,7 @@ def make_settings(folder: Path, **changes: str) -> Settings:
         "ESE_DATA_DIR": str(folder),
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
+        "ESE_SECRET_KEY": LIVE.secret_key,
     }
     return load_settings(environment | {f"ESE_{name}": value for name, value in changes.items()})
 
@@ -96,6 +98,7 @@ async def running_engine(url: str, settings: Settings, clock: Clock) -> AsyncIte
     async with await connect(url, "test") as conn, transaction(conn):
         if await find_timezone(conn) != settings.timezone.key:
             await refresh_calendar(conn, settings.timezone)
+        await recount_attributes(conn, settings.attributes)
         key = (await add_api_key(conn, "test", Role.admin, clock.now())).key
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

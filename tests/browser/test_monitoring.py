@@ -34,21 +34,22 @@ class RunningEngine:
     url: str
 
     def post_status(self, sid: str, status: str) -> None:
-        address = f"{self.url}/webhooks/status"
-        form = {
-            "AccountSid": ACCOUNT_SID,
-            "MessageSid": sid,
-            "MessageStatus": status,
-            "To": "+14155551234",
-            "From": "+14155238886",
-        }
+        form = {"MessageStatus": status, "To": "+14155551234", "From": "+14155238886"}
+        self._post("status", 204, form | {"AccountSid": ACCOUNT_SID, "MessageSid": sid})
+
+    def post_inbound(self, sid: str, body: str) -> None:
+        form = {"Body": body, "From": "+14155551234", "To": "+14155238886"}
+        self._post("inbound", 200, form | {"AccountSid": ACCOUNT_SID, "MessageSid": sid})
+
+    def _post(self, kind: str, expected: int, form: dict[str, str]) -> None:
+        address = f"{self.url}/webhooks/{kind}"
         headers = {
             "X-Twilio-Signature": sign_request(TOKEN, address, form),
             "Content-Type": "application/x-www-form-urlencoded",
         }
         request = urllib.request.Request(address, urlencode(form).encode(), headers)
         with urllib.request.urlopen(request, timeout=5) as answer:
-            assert answer.status == 204
+            assert answer.status == expected
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +163,19 @@ async def test_the_page_fits_a_phone(engine: RunningEngine, page: Page) -> None:
     await page.set_viewport_size({"width": 360, "height": 800})
     await sign_in(page, engine)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_inbound_and_the_figures_of_the_audience_fit_a_phone_and_draw_their_charts(
+    engine: RunningEngine, page: Page
+) -> None:
+    await page.set_viewport_size({"width": 360, "height": 800})
+    await sign_in(page, engine)
+    await asyncio.to_thread(engine.post_inbound, f"SM{uuid4().hex}", "HELP")
+    for address, chart in (("/inbound", "#week-chart"), ("/audience/figures", "#consent-chart")):
+        await page.goto(f"{engine.url}{address}")
+        await expect(page.locator(f"{chart} svg")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360, address
+    await page.goto(f"{engine.url}/inbound?intent=help")
+    await expect(page.locator("#recent-rows")).to_contain_text("+1 415 ••• ••34")
+    await page.locator("#figure-unanswered_help .mark").click()
+    await expect(page.locator("#about-unanswered_help")).to_contain_text("no automatic reply")

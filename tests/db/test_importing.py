@@ -116,6 +116,15 @@ async def test_without_proof_nothing_closed_is_opened_and_with_proof_it_is(
     ]
 
 
+async def test_a_row_that_says_nothing_of_consent_leaves_it_as_it_is_also_stop(
+    conn: Connection, clock: SettableClock
+) -> None:
+    await run(conn, clock, f"phone,consent\n{ANN},STOP\n{BEN},OPT_OUT\n{CAT},OPT_IN\n")
+    done = await run(conn, clock, f"phone,city\n{ANN},Rome\n{BEN},Rome\n{CAT},Rome\n")
+    assert (done.state, done.changed) == ("completed", 3)
+    assert await states(conn) == {ANN: "STOP", BEN: "OPT_OUT", CAT: "OPT_IN"}
+
+
 async def test_what_no_country_gives_out_and_who_was_erased_is_rejected(
     conn: Connection, clock: SettableClock
 ) -> None:

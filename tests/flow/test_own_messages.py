@@ -27,7 +27,7 @@ NOBODY = UUID("01900000-0000-8000-a000-00000000dead")
 FINAL = ("sent", "delivered", "read", "failed", "undelivered", "canceled")
 TABLES = (
     "events, messages, inbound_events, users, consent_ledger, message_rollups, failure_rollups, duration_rollups, inbound_rollups,"
-    " consent_rollups, user_rollups, campaign_rollups, dead_letters, intake_counts, pipeline_rollups"
+    " inbound_hour_rollups, consent_rollups, signup_rollups, user_rollups, attribute_rollups, sender_sketches, campaign_rollups, dead_letters, intake_counts, pipeline_rollups"
 )
 moments = st.integers(0, 1800 * 1_000_000).map(lambda us: QUEUED + timedelta(microseconds=us))
 
@@ -253,7 +253,12 @@ async def test_changes_of_users_are_counted_by_the_projector_and_a_recount_agree
     database_url: str,
 ) -> None:
     change = {
-        "users": [[2, "OPT_IN"]],
+        "users": [
+            [2, "consent", "OPT_IN"],
+            [2, "signup", f"{QUEUED:%Y-%m-%dT%H:%M}Z"],
+            [2, "attributes.city", "unknown"],
+            [2, "attributes.tier", "unknown"],
+        ],
         "consent": [[2, "2026-03-02T09:00:00Z", "UNKNOWN", "OPT_IN", "api"]],
     }
     event = Event(QUEUED, "audience.changed", uuid4(), orjson.dumps(change).decode())

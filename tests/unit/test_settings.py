@@ -161,3 +161,10 @@ def test_processes_that_start_together_come_to_one_secret(tmp_path: Path) -> Non
         assert len(set(found)) == 1
         assert len(found[0]) == 64
     assert len(list(tmp_path.iterdir())) == 20
+
+
+def test_attributes_are_a_list_of_names_each_once(folder: Path) -> None:
+    assert load(folder).attributes == ("city", "tier")
+    assert load(folder, ESE_ATTRIBUTES="plan, city,plan").attributes == ("plan", "city")
+    for bad in ("city,,tier", ",".join(f"a{number}" for number in range(11)), "x" * 101):
+        assert "ESE_ATTRIBUTES" in faults_of(folder, ESE_ATTRIBUTES=bad)[0]

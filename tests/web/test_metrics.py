@@ -189,7 +189,13 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
     campaign_id = await happen_all(engine)
     defined = set((await load_page(engine, "/definitions")).ids)
     assert set(METRICS) <= defined
-    for address in ("/monitoring", "/compliance", f"/campaigns/{campaign_id}"):
+    for address in (
+        "/monitoring",
+        "/compliance",
+        "/inbound",
+        "/audience/figures",
+        f"/campaigns/{campaign_id}",
+    ):
         page = await load_page(engine, address)
         linked = LINK.findall(page.text)
         assert len(linked) >= page.text.count('class="figure"'), f"{address}: a figure without its definition"

@@ -1,6 +1,14 @@
 """Figures of what people write: volume, intents, how soon."""
 
-from event_stream_engine.analytics.metric import CONSENT, REQUESTED, Answer, Metric, Note, Subject
+from event_stream_engine.analytics.metric import (
+    CONSENT,
+    REQUESTED,
+    Answer,
+    Metric,
+    Note,
+    Subject,
+    list_answers,
+)
 
 _INBOUND = "/api/v1/analytics/inbound"
 _SECTION = "Inbound Message Analytics"
@@ -22,8 +30,8 @@ def _intent(
     )
 
 
-def _count(slug: str, name: str, formula: str, path: str, note: str = "") -> Metric:
-    answers = (Answer(_INBOUND, f"inbound_analytics.{path}"),)
+def _count(slug: str, name: str, formula: str, *paths: str, note: str = "") -> Metric:
+    answers = list_answers(_INBOUND, *paths)
     return Metric(
         slug, name, "messages", formula, answers, ("inbound_rollups",), _SECTION, note=note, window=REQUESTED
     )
@@ -49,7 +57,7 @@ INBOUND = Subject(
             "inbound_messages",
             "Inbound messages",
             "messages received",
-            "volume_metrics.total_inbound_24h",
+            "inbound_analytics.volume_metrics.total_inbound_24h",
             note="With another window than the last 24 hours, of that one.",
         ),
         Metric(
@@ -57,9 +65,19 @@ INBOUND = Subject(
             "Different senders",
             "people",
             "different numbers that wrote",
-            (Answer(_INBOUND, "inbound_analytics.volume_metrics.unique_senders"),),
-            ("inbound_events",),
+            list_answers(_INBOUND, "inbound_analytics.volume_metrics.unique_senders", "unique_senders.count"),
+            ("inbound_events", "sender_sketches"),
             _SECTION,
+            window=REQUESTED,
+        ),
+        Metric(
+            "unique_senders_interval",
+            "95 % interval of different senders",
+            "people",
+            "the ends of the interval in which the number of different senders lies",
+            list_answers(_INBOUND, "unique_senders.interval_95.*"),
+            ("inbound_events", "sender_sketches"),
+            note="Both are the number itself where it is exact.",
             window=REQUESTED,
         ),
         Metric(
@@ -68,7 +86,7 @@ INBOUND = Subject(
             "messages",
             "messages received / different senders",
             (Answer(_INBOUND, "inbound_analytics.volume_metrics.messages_per_user_avg"),),
-            ("inbound_rollups", "inbound_events"),
+            ("inbound_rollups", "inbound_events", "sender_sketches"),
             _SECTION,
             "messages received",
             "different numbers that wrote",
@@ -89,7 +107,7 @@ INBOUND = Subject(
             "peak_volume",
             "Peak volume",
             "messages received in the peak hour, over the whole window",
-            "volume_metrics.peak_volume",
+            "inbound_analytics.volume_metrics.peak_volume",
         ),
         _intent(
             "stop_commands",
@@ -127,20 +145,46 @@ INBOUND = Subject(
             "immediate_responses",
             "Immediate answers",
             "received within 5 minutes after our last message to the sender",
-            "response_patterns.immediate_responses",
+            "inbound_analytics.response_patterns.immediate_responses",
+            "by_intent_and_response.*.immediate",
         ),
         _count(
             "delayed_responses",
             "Delayed answers",
             "received later than that, or from somebody whom we had not written to",
-            "response_patterns.delayed_responses",
+            "inbound_analytics.response_patterns.delayed_responses",
+            "by_intent_and_response.*.delayed",
             note="Immediate and delayed sum to the total.",
         ),
         _count(
             "auto_replies_triggered",
             "Answered by itself",
             "messages that a rule answered, and whose reply the provider accepted",
-            "response_patterns.auto_reply_triggered",
+            "inbound_analytics.response_patterns.auto_reply_triggered",
+            "by_intent_and_response.*.auto_replied",
+        ),
+        Metric(
+            "immediate_rate",
+            "Answered within 5 minutes",
+            "%",
+            "immediate answers / messages received",
+            list_answers(_INBOUND, "immediate_rate_percent"),
+            ("inbound_rollups",),
+            numerator="received within 5 minutes after our last message to the sender",
+            denominator="messages received",
+            window=REQUESTED,
+        ),
+        _count(
+            "unanswered_help",
+            "Help without a reply",
+            "inbound messages with intent help that no automatic reply of ours answered",
+            "unanswered_help_requests",
+        ),
+        _count(
+            "inbound_by_hour",
+            "Inbound by weekday and hour",
+            "messages received, by local weekday (Monday first) and hour",
+            "by_weekday_and_hour.*.*",
         ),
     ),
 )

@@ -5,12 +5,19 @@ from event_stream_engine.analytics.metric import (
     CONSENT,
     DASHBOARD,
     LOCAL_DAY,
+    REQUESTED,
+    WINDOW_BEFORE,
     Answer,
     Metric,
     Note,
     Subject,
+    list_answers,
 )
 
+_DEMOGRAPHICS = "/api/v1/analytics/demographics"
+_SIGNUPS = ("signup_rollups",)
+_MONTH = "the window of the request, 30 days unless asked otherwise"
+_ATTRIBUTE_SECTION = "User Attribute Analysis"
 _CONSENT_SECTION = "Consent & Opt-Out Analysis"
 
 
@@ -62,6 +69,7 @@ PEOPLE = Subject(
                 Answer(DASHBOARD, "kpis.total_users.value"),
                 Answer(DASHBOARD, "system_health.total_users"),
                 Answer(CONSENT, "total_users"),
+                Answer(_DEMOGRAPHICS, "total_users"),
             ),
             ("user_rollups",),
             "Key Performance Indicators (KPIs)",
@@ -148,6 +156,63 @@ PEOPLE = Subject(
             ("consent_rollups",),
             _CONSENT_SECTION,
             window=LOCAL_DAY,
+        ),
+        Metric(
+            "consent_transitions",
+            "Transitions",
+            "transitions",
+            "changes of consent by the state they led to, by source and over time",
+            list_answers(
+                CONSENT,
+                "transitions.*",
+                "transitions_by_source.*.*",
+                *(f"series.*.{state}" for state in ("OPT_IN", "OPT_OUT", "STOP")),
+            ),
+            ("consent_rollups",),
+            window=REQUESTED,
+        ),
+        Metric(
+            "users_by_attribute",
+            "Users by attribute",
+            "users",
+            "users by the values of an attribute, the most frequent ones, others together",
+            list_answers(_DEMOGRAPHICS, "user_demographics.by_city.*", "user_demographics.by_tier.*"),
+            ("attribute_rollups",),
+            _ATTRIBUTE_SECTION,
+            note="One `by_…` for each attribute of `ESE_ATTRIBUTES`. `unknown` has none.",
+            window=AS_OF_NOW,
+        ),
+        Metric(
+            "signups",
+            "Signups",
+            "users",
+            "users who came in the window and are still here",
+            list_answers(_DEMOGRAPHICS, "user_demographics.signup_trends.last_30_days", "series.*.signups"),
+            _SIGNUPS,
+            _ATTRIBUTE_SECTION,
+            window=_MONTH,
+        ),
+        Metric(
+            "signups_before",
+            "Signups in the window before",
+            "users",
+            "signups of the window of equal length before",
+            list_answers(_DEMOGRAPHICS, "user_demographics.signup_trends.previous_30_days"),
+            _SIGNUPS,
+            window=WINDOW_BEFORE,
+        ),
+        Metric(
+            "signup_growth",
+            "Growth of signups",
+            "text",
+            "signups less those of the window before / signups of the window before",
+            list_answers(_DEMOGRAPHICS, "user_demographics.signup_trends.growth_rate"),
+            _SIGNUPS,
+            _ATTRIBUTE_SECTION,
+            "signups less those of the window of equal length before",
+            "signups of the window of equal length before",
+            note="Text with its sign, such as +15%.",
+            window=_MONTH,
         ),
     ),
 )

@@ -1,16 +1,19 @@
 """Who consented: people by state, and how that changes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from event_stream_engine.analytics.scope import local_midnight
+from event_stream_engine.analytics.scope import coarsest_grain, list_bins, local_midnight
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.windows import Window
 
 SQL = load_queries(__package__)
 STATES = ("OPT_IN", "OPT_OUT", "STOP", "UNKNOWN")
+ENTERED = STATES[:3]  # UNKNOWN is where everybody begins: nobody comes into it
+SOURCES = ("inbound", "page", "api", "import", "provider")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,43 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsentPoint:
+    """Transitions by the state they led to, in the step that begins at `at`."""
+
+    at: datetime
+    by_state: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentChanges:
+    """Transitions of a window. `by_source`: every source named, each with every state entered."""
+
+    points: list[ConsentPoint]
+    by_source: dict[str, dict[str, int]]
+
+    @property
+    def by_state(self) -> dict[str, int]:
+        return {state: sum(counts[state] for counts in self.by_source.values()) for state in ENTERED}
+
+
+@dataclass(frozen=True, slots=True)
 class _StateCount:
     consent_state: str
     users: int
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceCount:
+    source: str
+    to_state: str
+    transitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class _BinCount:
+    bin: datetime
+    to_state: str
+    transitions: int
 
 
 async def count_users(conn: Connection) -> dict[str, int]:
@@ -55,6 +92,21 @@ async def load_consent(conn: Connection, window: Window, zone: ZoneInfo) -> Cons
         trend="improving" if today < yesterday else "worsening" if today > yesterday else "stable",
         stop_commands=stops,
     )
+
+
+async def load_consent_changes(
+    conn: Connection, window: Window, step: timedelta, zone: ZoneInfo
+) -> ConsentChanges:
+    """Count the transitions of a window in steps of local time, and by where they came from."""
+    bins = list_bins(window, step, zone)
+    asked = {"since": window.since, "until": window.until, "bins": bins, "coarsest": coarsest_grain(step)}
+    counted = {at: dict.fromkeys(ENTERED, 0) for at in bins}
+    for row in await SQL.list_consent_bins.many(conn, _BinCount, asked):
+        counted[row.bin][row.to_state] = row.transitions
+    by_source = {source: dict.fromkeys(ENTERED, 0) for source in SOURCES}
+    for found in await SQL.list_consent_sources.many(conn, _SourceCount, asked):
+        by_source.setdefault(found.source, dict.fromkeys(ENTERED, 0))[found.to_state] = found.transitions
+    return ConsentChanges([ConsentPoint(at, states) for at, states in counted.items()], by_source)
 
 
 async def _count_opt_outs(conn: Connection, since: datetime, until: datetime) -> int:

@@ -23,6 +23,25 @@ CREATE TEMPORARY TABLE IF NOT EXISTS duration_cells (
     slowest bigint, sketch bigint[], has_less boolean
 ) ON COMMIT DELETE ROWS;
 
+-- name: create_inbound_cells :exec
+-- for: see create_message_cells
+-- note: see create_message_cells
+CREATE TEMPORARY TABLE IF NOT EXISTS inbound_cells (
+    at timestamptz, channel text, intent text, messages bigint, immediate bigint, auto_replied bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: create_consent_cells :exec
+-- for: see create_message_cells
+-- note: see create_message_cells
+CREATE TEMPORARY TABLE IF NOT EXISTS consent_cells (
+    at timestamptz, from_state text, to_state text, source text, transitions bigint
+) ON COMMIT DELETE ROWS;
+
+-- name: create_signup_cells :exec
+-- for: see create_message_cells
+-- note: see create_message_cells
+CREATE TEMPORARY TABLE IF NOT EXISTS signup_cells (at timestamptz, users bigint) ON COMMIT DELETE ROWS;
+
 -- name: sum_message_changes :exec
 -- for: the batch's messages by minute and dimensions
 -- in: rows of message_changes
@@ -215,6 +234,56 @@ FROM (SELECT min(bucket) AS at, measure, campaign_id, channel, country, sender, 
       FROM found GROUP BY 2, 3, 4, 5, 6) AS f
 JOIN gathered g USING (measure, campaign_id, channel, country, sender);
 
+-- name: forget_inbound_days :exec
+-- for: another calendar
+-- index: inbound_rollups primary key
+-- note: days are settled anew then, see settle_day
+DELETE FROM inbound_rollups WHERE grain IN ('day', 'month');
+
+-- name: forget_inbound_hours :exec
+-- for: another calendar
+-- note: days are settled anew then, see settle_day
+DELETE FROM inbound_hour_rollups;
+
+-- name: fill_inbound_cells :exec
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of inbound_cells; row count
+-- index: inbound_rollups primary key
+-- note: not summed, because it is little; quarter-hours add up to hours and days in every zone
+INSERT INTO inbound_cells SELECT bucket, channel, intent, messages, immediate, auto_replied FROM inbound_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: forget_consent_days :exec
+-- for: another calendar
+-- index: consent_rollups primary key
+-- note: days are settled anew then, see settle_day
+DELETE FROM consent_rollups WHERE grain IN ('day', 'month');
+
+-- name: fill_consent_cells :exec
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of consent_cells; row count
+-- index: consent_rollups primary key
+-- note: not summed, because it is little; quarter-hours add up to days in every zone
+INSERT INTO consent_cells SELECT bucket, from_state, to_state, source, transitions FROM consent_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: forget_signup_days :exec
+-- for: another calendar
+-- index: signup_rollups primary key
+-- note: days are settled anew then, see settle_day
+DELETE FROM signup_rollups WHERE grain IN ('day', 'month');
+
+-- name: fill_signup_cells :exec
+-- for: settling days from their quarter-hours
+-- in: since, until
+-- out: rows of signup_cells; row count
+-- index: signup_rollups primary key
+-- note: not summed, because it is little; quarter-hours add up to days in every zone
+INSERT INTO signup_cells SELECT bucket, users FROM signup_rollups
+WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s;
+
 -- name: add_campaign_counts :exec
 -- for: messages of campaigns by present status and, when skipped, reason
 -- in: rows of message_changes
@@ -272,39 +341,120 @@ FROM (
 WHERE (r.grain, r.slice, r.measure, r.bucket, r.campaign_id, r.channel, r.country, r.sender)
     = (%(grain)s, stale.slice, stale.measure, stale.bucket, stale.campaign_id, stale.channel, stale.country, stale.sender);
 
--- name: add_inbound_counts :exec
--- for: inbound messages by intent
+-- name: sum_inbound_changes :exec
+-- for: the batch's inbound messages by minute, channel and intent
 -- in: rows of inbound_changes
--- index: inbound_rollups primary key
+-- out: rows of inbound_cells; row count
 -- note: by differences, because a late word can turn a YES from general into start
+INSERT INTO inbound_cells
+SELECT bucket_of('minute', received_at), channel, intent, sum(sign), sum(sign * is_immediate::int), sum(sign * is_auto_replied::int)
+FROM inbound_changes
+GROUP BY 1, 2, 3
+HAVING (sum(sign), sum(sign * is_immediate::int), sum(sign * is_auto_replied::int)) <> (0, 0, 0);
+
+-- name: add_inbound_cells :exec
+-- for: inbound messages by intent
+-- in: rows of inbound_cells; grains text[]
+-- index: inbound_rollups primary key, local_days primary key
+-- note: few rows: no slices
 INSERT INTO inbound_rollups AS r (grain, bucket, channel, intent, messages, immediate, auto_replied)
-SELECT grain, bucket_of(grain, received_at), channel, intent, sum(sign), sum(sign * is_immediate::int), sum(sign * is_auto_replied::int)
-FROM inbound_changes, (VALUES ('minute'), ('quarter')) AS grains (grain)
+SELECT b.grain, b.bucket, c.channel, c.intent, sum(c.messages), sum(c.immediate), sum(c.auto_replied)
+FROM inbound_cells c, buckets_of(c.at) AS b
+WHERE b.grain = ANY (%(grains)s)
 GROUP BY 1, 2, 3, 4
-HAVING sum(sign) <> 0 OR sum(sign * is_immediate::int) <> 0 OR sum(sign * is_auto_replied::int) <> 0
 ON CONFLICT (grain, bucket, channel, intent) DO UPDATE
 SET messages = r.messages + excluded.messages, immediate = r.immediate + excluded.immediate, auto_replied = r.auto_replied + excluded.auto_replied;
 
--- name: add_consent_counts :exec
--- for: consent transitions
--- in: rows of consent_changes
--- index: consent_rollups primary key
--- note: by differences, because a late entry can take a transition back
-INSERT INTO consent_rollups AS r (grain, bucket, from_state, to_state, source, transitions)
-SELECT grain, bucket_of(grain, occurred_at), from_state, to_state, source, sum(sign)
-FROM consent_changes, (VALUES ('minute'), ('quarter')) AS grains (grain)
+-- name: add_inbound_hours :exec
+-- for: inbound messages by hour of the local week
+-- in: rows of inbound_cells
+-- index: inbound_hour_rollups primary key, local_days primary key
+-- note: a month has 168 rows for each channel and for all, so that three years are some thousand; minutes of a cell lie
+--       in one local hour in every zone
+INSERT INTO inbound_hour_rollups AS r (grain, channel, bucket, weekday, hour, messages)
+SELECT b.grain, k.channel, b.bucket, extract(isodow FROM c.at AT TIME ZONE s.timezone)::integer, extract(hour FROM c.at AT TIME ZONE s.timezone)::integer, sum(c.messages)
+FROM inbound_cells c
+CROSS JOIN rollup_settings s
+CROSS JOIN buckets_of(c.at) AS b
+CROSS JOIN (VALUES (true), (false)) AS slice (has_channel)
+CROSS JOIN LATERAL (SELECT CASE WHEN slice.has_channel THEN c.channel ELSE '' END AS channel) AS k
+WHERE b.grain IN ('day', 'month')
 GROUP BY 1, 2, 3, 4, 5
-HAVING sum(sign) <> 0
+HAVING sum(c.messages) <> 0
+ON CONFLICT (grain, channel, bucket, weekday, hour) DO UPDATE SET messages = r.messages + excluded.messages;
+
+-- name: sum_consent_changes :exec
+-- for: the batch's consent transitions by minute
+-- in: rows of consent_changes
+-- out: rows of consent_cells; row count
+-- note: by differences, because a late entry can take a transition back
+INSERT INTO consent_cells
+SELECT bucket_of('minute', occurred_at), from_state, to_state, source, sum(sign)
+FROM consent_changes
+GROUP BY 1, 2, 3, 4
+HAVING sum(sign) <> 0;
+
+-- name: add_consent_cells :exec
+-- for: consent transitions
+-- in: rows of consent_cells; grains text[]
+-- index: consent_rollups primary key, local_days primary key
+-- note: few rows: no slices
+INSERT INTO consent_rollups AS r (grain, bucket, from_state, to_state, source, transitions)
+SELECT b.grain, b.bucket, c.from_state, c.to_state, c.source, sum(c.transitions)
+FROM consent_cells c, buckets_of(c.at) AS b
+WHERE b.grain = ANY (%(grains)s)
+GROUP BY 1, 2, 3, 4, 5
 ON CONFLICT (grain, bucket, from_state, to_state, source) DO UPDATE SET transitions = r.transitions + excluded.transitions;
+
+-- name: sum_signup_changes :exec
+-- for: users of the batch by the minute they came
+-- in: rows of user_changes
+-- out: rows of signup_cells; row count
+-- note: a late STOP sets back when its person came, an erasure takes one away. Who has just been admitted, and has no
+--       instant yet, cancels out before the value is read
+INSERT INTO signup_cells
+SELECT value::timestamptz, users
+FROM (SELECT value, sum(sign) AS users FROM user_changes WHERE fact = 'signup' GROUP BY 1 HAVING sum(sign) <> 0 OFFSET 0) AS summed;
+
+-- name: add_signup_cells :exec
+-- for: users by when they came
+-- in: rows of signup_cells; grains text[]
+-- index: signup_rollups primary key, local_days primary key
+-- note: few rows: no slices
+INSERT INTO signup_rollups AS r (grain, bucket, users)
+SELECT b.grain, b.bucket, sum(c.users)
+FROM signup_cells c, buckets_of(c.at) AS b
+WHERE b.grain = ANY (%(grains)s)
+GROUP BY 1, 2
+ON CONFLICT (grain, bucket) DO UPDATE SET users = r.users + excluded.users;
 
 -- name: add_user_counts :exec
 -- for: users by consent state
 -- in: rows of user_changes
 -- index: user_rollups primary key
--- note: five rows at the most
+-- note: four rows at the most
 INSERT INTO user_rollups AS r (consent_state, users)
-SELECT consent_state, sum(sign) FROM user_changes GROUP BY 1 HAVING sum(sign) <> 0
+SELECT value, sum(sign) FROM user_changes WHERE fact = 'consent' GROUP BY 1 HAVING sum(sign) <> 0
 ON CONFLICT (consent_state) DO UPDATE SET users = r.users + excluded.users;
+
+-- name: add_attribute_counts :exec
+-- for: users by attribute
+-- in: rows of user_changes
+-- out: row count
+-- index: attribute_rollups primary key
+-- note: what was noted before an attribute was taken off the list is left out
+INSERT INTO attribute_rollups AS r (attribute, value, users)
+SELECT name, c.value, sum(c.sign)
+FROM rollup_settings s, unnest(s.attributes) AS name, user_changes c
+WHERE c.fact = 'attributes.' || name
+GROUP BY 1, 2 HAVING sum(sign) <> 0
+ON CONFLICT (attribute, value) DO UPDATE SET users = r.users + excluded.users;
+
+-- name: drop_values_of_nobody :exec
+-- for: values that no user has any more
+-- index: attribute_rollups (attribute, users)
+-- note: unlike other roll-ups none stays with 0: the last user with a value may have been erased, and the value with them
+DELETE FROM attribute_rollups r USING rollup_settings s WHERE r.attribute = ANY (s.attributes) AND r.users = 0;
 
 -- name: count_messages :one
 -- for: messages of a scope by present status
@@ -346,7 +496,7 @@ HAVING sum(messages) > 0;
 -- name: list_durations :many
 -- for: the sketches of durations of a scope
 -- in: as count_messages; measures text[]
--- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays
+-- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
 -- note: some hundred elements for each month, day or quarter-hour, whatever the number of messages
 WITH found AS MATERIALIZED (
@@ -362,8 +512,8 @@ WITH found AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT f.measure, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
-       (SELECT array_agg(p.place ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
-       (SELECT array_agg(p.n ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
+       (SELECT array_agg(p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
+       (SELECT array_agg(p.n) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
 FROM found f
 GROUP BY f.measure
 HAVING sum(f.messages) > 0;
@@ -386,7 +536,7 @@ WITH found AS MATERIALIZED (
     FROM found, unnest(sketch) AS element
     GROUP BY 1, 2
 ), gathered AS (
-    SELECT name, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts FROM placed WHERE n > 0 GROUP BY 1
+    SELECT name, array_agg(place) AS places, array_agg(n) AS counts FROM placed WHERE n > 0 GROUP BY 1
 )
 SELECT f.name, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
        g.places, g.counts
@@ -414,17 +564,21 @@ GROUP BY bin;
 -- name: list_bin_times :many
 -- for: the series of delivery-time sketches
 -- in: as list_bin_counts
--- out: bin (start), places, counts
+-- out: bin (start), places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
--- note: percentiles are taken from the sketch of each bin
-SELECT bin, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts
+-- note: percentiles are taken from the sketch of each bin. OFFSET 0: the bin is found once for each row, not for each of
+--       its hundred elements
+SELECT bin, array_agg(place) AS places, array_agg(n) AS counts
 FROM (
-    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
-    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery']), unnest(sketch) AS element
-    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
-      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-      AND (%(country)s::text IS NULL OR country = %(country)s)
-      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+    SELECT bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM (
+        SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch
+        FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery'])
+        WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+          AND (%(country)s::text IS NULL OR country = %(country)s)
+          AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+        OFFSET 0) AS binned, unnest(sketch) AS element
     GROUP BY 1, 2) AS placed
 WHERE n > 0
 GROUP BY bin;
@@ -445,25 +599,95 @@ WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
 GROUP BY error_code
 HAVING sum(failed) > 0 OR sum(retried) > 0;
 
--- name: list_inbound_hours :many
--- for: inbound messages by local day, local hour and intent
--- in: since, until; zone (tz database name)
--- out: day, hour (0..23), intent, messages, immediate, auto_replied
--- index: inbound_rollups primary key
--- note: quarter-hours add up to local hours in every zone
-SELECT (at AT TIME ZONE %(zone)s)::date AS day, extract(hour FROM at AT TIME ZONE %(zone)s)::integer AS hour, intent,
-       sum(messages)::bigint AS messages, sum(immediate)::bigint AS immediate, sum(auto_replied)::bigint AS auto_replied
-FROM inbound_counts(%(since)s, %(until)s)
-GROUP BY day, hour, intent
+-- name: list_intents :many
+-- for: inbound messages by intent
+-- in: since, until; channel or NULL for all
+-- out: intent, messages, immediate, auto_replied
+-- index: inbound_rollups primary key; inbound_events (received_at) for less than a minute at each end
+-- note: cost follows the number of buckets, not of messages
+SELECT intent, sum(messages)::bigint AS messages, sum(immediate)::bigint AS immediate, sum(auto_replied)::bigint AS auto_replied
+FROM inbound_counts(%(since)s, %(until)s, 'month')
+WHERE %(channel)s::text IS NULL OR channel = %(channel)s
+GROUP BY intent
 HAVING sum(messages) > 0;
 
--- name: count_senders :one
--- for: people who wrote in a window
+-- name: list_inbound_channels :many
+-- for: the channels people wrote on, for the page's choice
 -- in: since, until
--- out: senders
--- index: inbound_events (received_at)
--- note: exact, and so the one figure here whose cost grows with the inbound messages of the window
-SELECT count(DISTINCT from_phone) AS senders FROM inbound_events WHERE received_at >= %(since)s AND received_at < %(until)s;
+-- out: name, messages
+-- index: inbound_rollups primary key
+-- note: as list_intents
+SELECT channel AS name, sum(messages)::bigint AS messages
+FROM inbound_counts(%(since)s, %(until)s, 'month')
+GROUP BY channel
+HAVING sum(messages) > 0
+ORDER BY messages DESC, name;
+
+-- name: list_inbound_days :one
+-- for: inbound messages by local day and intent
+-- in: since, until; zone (tz database name); channel or NULL for all
+-- out: days: JSON, {day: {intent: messages}}, NULL without any
+-- index: inbound_rollups primary key
+-- note: as one value: three years are five thousand numbers, which as rows would cost more to read than to count
+SELECT jsonb_object_agg(day, intents) AS days
+FROM (SELECT day, jsonb_object_agg(intent, n) AS intents
+      FROM (SELECT (at AT TIME ZONE %(zone)s)::date AS day, intent, sum(messages)::bigint AS n
+            FROM inbound_counts(%(since)s, %(until)s, 'day')
+            WHERE %(channel)s::text IS NULL OR channel = %(channel)s
+            GROUP BY 1, 2 HAVING sum(messages) > 0) AS counted
+      GROUP BY day) AS gathered;
+
+-- name: list_inbound_hours :many
+-- for: inbound messages by hour of the local week
+-- in: since, until; channel or NULL for all
+-- out: weekday (1: Monday), hour (0..23), messages
+-- index: inbound_hour_rollups and inbound_rollups primary keys
+-- note: 168 rows for each month and 24 for each day, quarter-hours at the ends
+SELECT weekday, hour, sum(messages)::bigint AS messages
+FROM inbound_hours(%(since)s, %(until)s, %(channel)s::text)
+GROUP BY weekday, hour
+HAVING sum(messages) > 0;
+
+-- name: list_inbound_bins :many
+-- for: the series of inbound messages
+-- in: since, until; channel or NULL for all; bins timestamptz[], ascending starts that cover the window; coarsest: grain that no bin cuts
+-- out: bin (start), intent, messages
+-- index: inbound_rollups primary key
+-- note: the bins come from outside, because local days are not of equal length
+SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, intent, sum(messages)::bigint AS messages
+FROM inbound_counts(%(since)s, %(until)s, %(coarsest)s)
+WHERE %(channel)s::text IS NULL OR channel = %(channel)s
+GROUP BY 1, 2
+HAVING sum(messages) > 0;
+
+-- name: list_recent_inbound :many
+-- for: what people wrote last
+-- in: since, until; channel, intent or NULL for all; most
+-- out: received_at, phone, channel, body, intent, is_auto_replied, written_at: when we first wrote to the sender after it, NULL when we did not
+-- index: inbound_events (received_at) or (intent, received_at); messages (recipient_phone, cohort_at)
+-- note: a channel that nobody uses reads on to the begin of the window, bounded by the caller's timeout
+SELECT i.received_at, i.from_phone AS phone, i.channel, i.body, i.intent, i.is_auto_replied,
+       (SELECT min(m.cohort_at) FROM messages m WHERE m.recipient_phone = i.from_phone AND m.cohort_at > i.received_at AND m.is_sent) AS written_at
+FROM inbound_events i
+WHERE i.received_at >= %(since)s AND i.received_at < %(until)s
+  AND (%(channel)s::text IS NULL OR i.channel = %(channel)s)
+  AND (%(intent)s::text IS NULL OR i.intent = %(intent)s)
+ORDER BY i.received_at DESC, i.id DESC
+LIMIT %(most)s;
+
+-- name: list_unanswered_help :many
+-- for: requests for help that no reply of ours answered, newest first
+-- in: since, until; channel or NULL for all; most
+-- out: as list_recent_inbound
+-- index: inbound_events (intent, received_at); messages (recipient_phone, cohort_at)
+-- note: reads on over the answered ones, bounded by the caller's timeout
+SELECT i.received_at, i.from_phone AS phone, i.channel, i.body, i.intent, i.is_auto_replied,
+       (SELECT min(m.cohort_at) FROM messages m WHERE m.recipient_phone = i.from_phone AND m.cohort_at > i.received_at AND m.is_sent) AS written_at
+FROM inbound_events i
+WHERE i.intent = 'help' AND i.received_at >= %(since)s AND i.received_at < %(until)s AND NOT i.is_auto_replied
+  AND (%(channel)s::text IS NULL OR i.channel = %(channel)s)
+ORDER BY i.received_at DESC, i.id DESC
+LIMIT %(most)s;
 
 -- name: count_intent :one
 -- for: inbound messages with one intent
@@ -471,7 +695,86 @@ SELECT count(DISTINCT from_phone) AS senders FROM inbound_events WHERE received_
 -- out: messages
 -- index: inbound_rollups primary key
 -- note: exact for any instants
-SELECT coalesce(sum(messages), 0)::bigint AS messages FROM inbound_counts(%(since)s, %(until)s) WHERE intent = %(intent)s;
+SELECT coalesce(sum(messages), 0)::bigint AS messages FROM inbound_counts(%(since)s, %(until)s, 'month') WHERE intent = %(intent)s;
+
+-- name: count_senders :one
+-- for: people who wrote in a window of a day or less
+-- in: since, until; channel or NULL for all
+-- out: senders
+-- index: inbound_events (received_at)
+-- note: exact; longer windows take sketches for their whole days
+SELECT count(DISTINCT from_phone) AS senders FROM inbound_events
+WHERE received_at >= %(since)s AND received_at < %(until)s AND (%(channel)s::text IS NULL OR channel = %(channel)s);
+
+-- name: list_senders :one
+-- for: who wrote at the ends of a window
+-- in: since, until, first, last: [first, last) is left out; channel or NULL for all
+-- out: an array of numbers
+-- index: inbound_events (received_at)
+-- note: less than a day at each end
+SELECT coalesce(array_agg(DISTINCT from_phone), '{}') AS phones FROM inbound_events
+WHERE (received_at >= %(since)s AND received_at < %(first)s OR received_at >= %(last)s AND received_at < %(until)s)
+  AND (%(channel)s::text IS NULL OR channel = %(channel)s);
+
+-- name: list_senders_by_day :many
+-- for: who wrote, by UTC day and channel: counting sketches anew
+-- in: since, until
+-- out: starts_on, channel, phones text[]
+-- index: inbound_events (received_at)
+-- note: called for a month at a time
+SELECT (received_at AT TIME ZONE 'UTC')::date AS starts_on, channel, array_agg(DISTINCT from_phone) AS phones
+FROM inbound_events WHERE received_at >= %(since)s AND received_at < %(until)s
+GROUP BY 1, 2;
+
+-- name: list_new_senders :many
+-- for: who wrote the batch's new inbound messages, by UTC day and channel
+-- in: rows of inbound_touched
+-- out: starts_on, channel, phones text[]
+-- index: inbound_events (message_sid)
+-- note: inbound messages never go and never move, so a sketch only grows
+SELECT (i.received_at AT TIME ZONE 'UTC')::date AS starts_on, i.channel, array_agg(DISTINCT i.from_phone) AS phones
+FROM inbound_touched t JOIN inbound_events i USING (message_sid)
+WHERE t.is_new
+GROUP BY 1, 2;
+
+-- name: list_known_sketches :many
+-- for: the sketches that a batch adds to
+-- in: grain text[], channel text[], starts_on date[] of equal length
+-- out: grain, channel, starts_on, sketch
+-- index: sender_sketches primary key
+-- note: the projector's place is the lock: nobody else writes them
+SELECT grain, channel, starts_on, k.sketch
+FROM unnest(%(grain)s::text[], %(channel)s::text[], %(starts_on)s::date[]) AS wanted (grain, channel, starts_on)
+JOIN sender_sketches k USING (grain, channel, starts_on);
+
+-- name: store_sketches :exec
+-- for: see list_known_sketches
+-- in: grain text[], channel text[], starts_on date[], sketch bytea[] of equal length
+-- index: sender_sketches primary key
+-- note: whole sketches: SQL cannot add to one
+INSERT INTO sender_sketches (grain, channel, starts_on, sketch)
+SELECT * FROM unnest(%(grain)s::text[], %(channel)s::text[], %(starts_on)s::date[], %(sketch)s::bytea[])
+ON CONFLICT (grain, channel, starts_on) DO UPDATE SET sketch = excluded.sketch;
+
+-- name: list_sketches :one
+-- for: the sketches of whole months and, beside them, of whole days
+-- in: channel ('': any); first, last: days; first_month, last_month: the whole months among them, NULL without one
+-- out: an array
+-- index: sender_sketches primary key
+-- note: three years are some forty months and sixty days
+SELECT coalesce(array_agg(sketch), '{}') AS sketches
+FROM sender_sketches
+WHERE channel = %(channel)s
+  AND (grain = 'month' AND starts_on >= %(first_month)s::date AND starts_on < %(last_month)s::date
+       OR grain = 'day' AND starts_on >= %(first)s::date AND starts_on < %(last)s::date
+          AND (%(first_month)s::date IS NULL OR starts_on < %(first_month)s::date OR starts_on >= %(last_month)s::date));
+
+-- name: find_first_inbound :one
+-- for: where counting sketches anew begins and ends
+-- out: an array of the first and the last received_at
+-- index: inbound_events (received_at)
+-- note: two looks at the ends of an index
+SELECT ARRAY[min(received_at), max(received_at)] AS ends FROM inbound_events;
 
 -- name: count_users :many
 -- for: users by consent state
@@ -480,15 +783,71 @@ SELECT coalesce(sum(messages), 0)::bigint AS messages FROM inbound_counts(%(sinc
 -- note: four rows
 SELECT consent_state, users FROM user_rollups WHERE users > 0;
 
+-- name: list_attribute_values :many
+-- for: users by the configured attributes
+-- in: most (values of each attribute)
+-- out: attribute, value ('unknown': without it), users; the most frequent first
+-- index: attribute_rollups (attribute, users) and primary key
+-- note: by the index, so that an attribute with a value for each user costs no more
+SELECT a.name AS attribute, found.value, found.users
+FROM rollup_settings s, unnest(s.attributes) WITH ORDINALITY AS a (name, place),
+LATERAL ((SELECT r.value, r.users FROM attribute_rollups r
+          WHERE r.attribute = a.name AND r.value NOT IN ('unknown', 'other')
+          ORDER BY r.users DESC LIMIT %(most)s)
+         UNION ALL
+         (SELECT r.value, r.users FROM attribute_rollups r WHERE r.attribute = a.name AND r.value = 'unknown')) AS found
+ORDER BY a.place, found.users DESC, found.value;
+
+-- name: count_signups :one
+-- for: users who came in a window
+-- in: since, until
+-- out: users
+-- index: signup_rollups primary key; users (created_at) for less than a minute at each end
+-- note: who has been erased since is not among them
+SELECT coalesce(sum(users), 0)::bigint AS users FROM signup_counts(%(since)s, %(until)s, 'month');
+
+-- name: list_signup_bins :many
+-- for: the series of signups
+-- in: since, until; bins, coarsest: as list_inbound_bins
+-- out: bin (start), users
+-- index: signup_rollups primary key
+-- note: as count_signups
+SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sum(users)::bigint AS users
+FROM signup_counts(%(since)s, %(until)s, %(coarsest)s)
+GROUP BY bin
+HAVING sum(users) > 0;
+
 -- name: count_opt_outs :one
 -- for: transitions into OPT_OUT or STOP
 -- in: since, until
 -- out: opt_outs
 -- index: consent_rollups primary key
--- note: a second STOP of the same person is no transition
+-- note: a second STOP of the same person is no transition; from OPT_OUT to STOP is one
 SELECT coalesce(sum(transitions), 0)::bigint AS opt_outs
-FROM consent_counts(%(since)s, %(until)s)
+FROM consent_counts(%(since)s, %(until)s, 'month')
 WHERE to_state IN ('OPT_OUT', 'STOP');
+
+-- name: list_consent_sources :many
+-- for: transitions by what they led to and where they came from
+-- in: since, until
+-- out: source, to_state, transitions
+-- index: consent_rollups primary key
+-- note: as count_opt_outs
+SELECT source, to_state, sum(transitions)::bigint AS transitions
+FROM consent_counts(%(since)s, %(until)s, 'month')
+GROUP BY source, to_state
+HAVING sum(transitions) > 0;
+
+-- name: list_consent_bins :many
+-- for: the series of transitions
+-- in: since, until; bins, coarsest: as list_inbound_bins
+-- out: bin (start), to_state, transitions
+-- index: consent_rollups primary key
+-- note: as count_opt_outs
+SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, to_state, sum(transitions)::bigint AS transitions
+FROM consent_counts(%(since)s, %(until)s, %(coarsest)s)
+GROUP BY bin, to_state
+HAVING sum(transitions) > 0;
 
 -- name: list_campaign_counts :many
 -- for: campaigns' messages by present status, and skipped ones by reason
@@ -657,7 +1016,7 @@ SELECT set_config('statement_timeout', %(milliseconds)s, true);
 -- out: stops
 -- index: consent_rollups primary key
 -- note: a second STOP of the same person is no transition
-SELECT coalesce(sum(transitions), 0)::bigint AS stops FROM consent_counts(%(since)s, %(until)s) WHERE to_state = 'STOP';
+SELECT coalesce(sum(transitions), 0)::bigint AS stops FROM consent_counts(%(since)s, %(until)s, 'month') WHERE to_state = 'STOP';
 
 ------------------------------------------------------------------------------------------------------------------
 -- the calendar
@@ -752,6 +1111,41 @@ DELETE FROM failure_rollups WHERE grain = 'minute' AND slice = 15 AND bucket < (
 -- index: duration_rollups primary key
 -- note: see drop_message_minutes
 DELETE FROM duration_rollups WHERE grain = 'minute' AND slice = 15 AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: drop_inbound_minutes :exec
+-- for: see move_minutes_since
+-- index: inbound_rollups primary key
+-- note: see drop_message_minutes
+DELETE FROM inbound_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: drop_consent_minutes :exec
+-- for: see move_minutes_since
+-- index: consent_rollups primary key
+-- note: see drop_message_minutes
+DELETE FROM consent_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: drop_signup_minutes :exec
+-- for: see move_minutes_since
+-- index: signup_rollups primary key
+-- note: see drop_message_minutes
+DELETE FROM signup_rollups WHERE grain = 'minute' AND bucket < (SELECT minutes_since FROM rollup_settings);
+
+-- name: find_attributes :one
+-- for: the attributes that users are counted by
+-- out: attributes text[]
+-- note: one row
+SELECT attributes FROM rollup_settings;
+
+-- name: name_attributes :exec
+-- for: other attributes to count users by
+-- in: attributes text[]
+-- note: one row
+UPDATE rollup_settings SET attributes = %(attributes)s;
+
+-- name: forget_attributes :exec
+-- for: counting users by attribute anew
+-- note: followed by add_attribute_counts in the same transaction
+DELETE FROM attribute_rollups;
 
 ------------------------------------------------------------------------------------------------------------------
 -- compliance, checked anew: what the checker does

@@ -19,6 +19,7 @@ MINUTES_KEPT = timedelta(days=62)
 # Nearly all callbacks of a day have come by then; what comes later is added row by row.
 SETTLED_AFTER = timedelta(hours=6)
 GRAINS = ("minute", "quarter", "day", "month")
+DAYS = ["day", "month"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +30,36 @@ class _Span:
 
 async def prepare_connection(conn: Connection) -> None:
     """Make the connection's working tables; once per connection."""
-    for query in (SQL.create_message_cells, SQL.create_failure_cells, SQL.create_duration_cells):
+    for query in (
+        SQL.create_message_cells,
+        SQL.create_failure_cells,
+        SQL.create_duration_cells,
+        SQL.create_inbound_cells,
+        SQL.create_consent_cells,
+        SQL.create_signup_cells,
+    ):
         await query.execute(conn)
 
 
 async def add_changes(conn: Connection) -> None:
     """Add what the batch changed, read from the temporary tables `…_changes` of the same transaction."""
     await add_message_changes(conn)
-    for query in (
-        SQL.add_campaign_counts,
-        SQL.add_inbound_counts,
-        SQL.add_consent_counts,
-        SQL.add_user_counts,
-    ):
-        await query.execute(conn)
+    await SQL.add_campaign_counts.execute(conn)
+    if await SQL.sum_inbound_changes.execute(conn):
+        await SQL.add_inbound_cells.execute(conn, {"grains": list(GRAINS)})
+        await SQL.add_inbound_hours.execute(conn)
+    if await SQL.sum_consent_changes.execute(conn):
+        await SQL.add_consent_cells.execute(conn, {"grains": list(GRAINS)})
+    if await SQL.sum_signup_changes.execute(conn):
+        await SQL.add_signup_cells.execute(conn, {"grains": list(GRAINS)})
+    await SQL.add_user_counts.execute(conn)
+    await add_attribute_counts(conn)
+
+
+async def add_attribute_counts(conn: Connection) -> None:
+    """Add what the batch changed of users by attribute."""
+    if await SQL.add_attribute_counts.execute(conn):
+        await SQL.drop_values_of_nobody.execute(conn)
 
 
 async def add_message_changes(conn: Connection, grains: Sequence[str] = GRAINS) -> None:
@@ -69,12 +86,13 @@ async def settle_day(conn: Connection, now: datetime) -> bool:
     if span is None:
         return False
     await SQL.move_days_until.execute(conn, {"until": span.until})
-    await add_quarters(conn, span.since, span.until, ["day", "month"])
+    await add_quarters(conn, span.since, span.until, DAYS)
+    await _add_quarters_of_people(conn, span)
     return True
 
 
 async def add_quarters(conn: Connection, since: datetime, until: datetime, grains: Sequence[str]) -> None:
-    """Add the quarter-hours of one day, or of one month alone, to coarser grains."""
+    """Add the quarter-hours of messages of one day, or of one month alone, to coarser grains."""
     for fill, add in (
         (SQL.fill_message_cells, SQL.add_message_cells),
         (SQL.fill_failure_cells, SQL.add_failure_cells),
@@ -84,14 +102,41 @@ async def add_quarters(conn: Connection, since: datetime, until: datetime, grain
             await add.execute(conn, {"grains": list(grains)})
 
 
+async def _add_quarters_of_people(conn: Connection, span: _Span) -> None:
+    """Add the quarter-hours of inbound messages, consent and signups to days and months; of any number of days."""
+    for fill, add in (
+        (SQL.fill_inbound_cells, SQL.add_inbound_cells),
+        (SQL.fill_consent_cells, SQL.add_consent_cells),
+        (SQL.fill_signup_cells, SQL.add_signup_cells),
+    ):
+        if await fill.execute(conn, {"since": span.since, "until": span.until}):
+            await add.execute(conn, {"grains": DAYS})
+    await SQL.add_inbound_hours.execute(conn)
+
+
 async def forget_days(conn: Connection) -> None:
     """Drop days and months, for another calendar."""
-    for query in (SQL.forget_message_days, SQL.forget_failure_days, SQL.forget_duration_days):
+    for query in (
+        SQL.forget_message_days,
+        SQL.forget_failure_days,
+        SQL.forget_duration_days,
+        SQL.forget_inbound_days,
+        SQL.forget_inbound_hours,
+        SQL.forget_consent_days,
+        SQL.forget_signup_days,
+    ):
         await query.execute(conn)
 
 
 async def drop_old_minutes(conn: Connection, now: datetime) -> None:
     """Drop the minutes that are older than MINUTES_KEPT; in a transaction that holds the projector's place."""
     if await SQL.move_minutes_since.value(conn, {"since": now - MINUTES_KEPT}):
-        for query in (SQL.drop_message_minutes, SQL.drop_failure_minutes, SQL.drop_duration_minutes):
+        for query in (
+            SQL.drop_message_minutes,
+            SQL.drop_failure_minutes,
+            SQL.drop_duration_minutes,
+            SQL.drop_inbound_minutes,
+            SQL.drop_consent_minutes,
+            SQL.drop_signup_minutes,
+        ):
             await query.execute(conn)

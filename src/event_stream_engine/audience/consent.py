@@ -174,6 +174,11 @@ async def derive_all(conn: Connection) -> None:
 async def note_all(conn: Connection) -> None:
     """Leave every transition and every user as a +1, from which roll-ups can be counted anew."""
     await SQL.note_all_consent.execute(conn)
+    await note_users(conn)
+
+
+async def note_users(conn: Connection) -> None:
+    """Leave every user as a +1."""
     await SQL.note_all_users.execute(conn)
 
 

@@ -334,7 +334,7 @@ async def _apply(
                 _Written,
                 known | {"actor": actor.name, "evidence": evidence},
             )
-            await SQL.note_import_users.execute(conn)
+            await SQL.note_import_users.execute(conn, known)
             await SQL.note_import_consent.execute(conn, known)
             await changes.publish(conn, now)
             await SQL.count_applied.execute(conn, known | {"changed": changed})

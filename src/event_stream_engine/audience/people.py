@@ -146,7 +146,7 @@ async def create_person(
         raise Invalid("No country gives out such a number. Check it for a typing error.", "phone")
     after = {"attributes": sorted(kept), "timezone": timezone, "country": made.country}
     await record(conn, actor, Entry(at, "user.created", name_person(secret_key, number), after=after))
-    await SQL.note_created.execute(conn)
+    await SQL.note_created.execute(conn, {"phone": number})
     await changes.publish(conn, at)
     if given is not None:
         await state_consent(conn, actor, secret_key, at, number, given=given, source=source)
@@ -185,9 +185,11 @@ async def change_person(
     )
     if not changed and timezone == before.timezone:
         return before
+    await changes.prepare_connection(conn)
     await SQL.change_person.execute(
         conn, {"phone": phone, "attributes": Jsonb(kept, dumps=orjson.dumps), "timezone": timezone, "at": at}
     )
+    await changes.publish(conn, at)
     entry = Entry(
         at,
         "user.changed",

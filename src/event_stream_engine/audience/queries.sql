@@ -6,9 +6,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS consent_changes (
 ) ON COMMIT DELETE ROWS;
 
 -- name: create_user_changes :exec
--- for: users of the batch by consent state, as they were (-1) and as they are (+1)
+-- for: what users of the batch counted as (below 0) and count as now (above 0), see user_facts and attribute_facts
 -- note: as create_consent_changes
-CREATE TEMPORARY TABLE IF NOT EXISTS user_changes (sign bigint, consent_state text) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS user_changes (sign bigint, fact text, value text) ON COMMIT DELETE ROWS;
 
 -- name: create_consent_speakers :exec
 -- for: the people who spoke about consent in the batch
@@ -47,8 +47,8 @@ DELETE FROM user_changes;
 -- note: by minute, the finest roll-up; what cancels out is not told
 SELECT CASE WHEN users IS NOT NULL OR consent IS NOT NULL
        THEN jsonb_build_object('users', coalesce(users, '[]'), 'consent', coalesce(consent, '[]')) END AS payload
-FROM (SELECT jsonb_agg(jsonb_build_array(n, consent_state)) AS users
-      FROM (SELECT consent_state, sum(sign)::bigint AS n FROM user_changes GROUP BY 1 HAVING sum(sign) <> 0) AS summed) AS u,
+FROM (SELECT jsonb_agg(jsonb_build_array(n, fact, value)) AS users
+      FROM (SELECT fact, value, sum(sign)::bigint AS n FROM user_changes GROUP BY 1, 2 HAVING sum(sign) <> 0) AS summed) AS u,
      (SELECT jsonb_agg(jsonb_build_array(n, minute, from_state, to_state, source)) AS consent
       FROM (SELECT date_trunc('minute', occurred_at) AS minute, from_state, to_state, source, sum(sign)::bigint AS n
             FROM consent_changes GROUP BY 1, 2, 3, 4 HAVING sum(sign) <> 0) AS summed) AS c;
@@ -79,9 +79,12 @@ WITH made AS (
     FROM inbound_batch WHERE keyword = 'stop'
     GROUP BY from_phone ORDER BY from_phone
     ON CONFLICT (phone_e164) DO NOTHING
-    RETURNING consent_state
+    RETURNING consent_state, created_at, attributes
 )
-INSERT INTO user_changes SELECT 1, consent_state FROM made;
+INSERT INTO user_changes
+SELECT 1, f.fact, f.value FROM made m, user_facts(m.consent_state, m.created_at) AS f
+UNION ALL
+SELECT 1, f.fact, f.value FROM made m, attribute_facts(m.attributes) AS f;
 
 -- name: admit_people :exec
 -- for: a row for everybody about whom a STOP is stated
@@ -93,9 +96,12 @@ WITH made AS (
     SELECT phone, (SELECT p.country FROM phone_country(phone) AS p), 'infinity', '-infinity'
     FROM (SELECT DISTINCT phone FROM unnest(%(phone)s::text[]) AS phone) AS stopped ORDER BY phone
     ON CONFLICT (phone_e164) DO NOTHING
-    RETURNING consent_state
+    RETURNING consent_state, created_at, attributes
 )
-INSERT INTO user_changes SELECT 1, consent_state FROM made;
+INSERT INTO user_changes
+SELECT 1, f.fact, f.value FROM made m, user_facts(m.consent_state, m.created_at) AS f
+UNION ALL
+SELECT 1, f.fact, f.value FROM made m, attribute_facts(m.attributes) AS f;
 
 -- name: lock_speakers :exec
 -- for: one change of a person's consent at a time
@@ -198,12 +204,12 @@ FROM consent_history(ARRAY(SELECT phone_e164 FROM consent_speakers))
 WHERE state_before <> state_after;
 
 -- name: note_users :exec
--- for: the speakers' present states as the users table has them
+-- for: the speakers' present states as the users table has them, and when they came, which a late STOP sets back
 -- in: sign: -1 before the change, 1 after it
 -- index: users primary key
--- note: called twice around the change
+-- note: called twice around the change; of attributes nothing changes by words
 INSERT INTO user_changes
-SELECT %(sign)s, u.consent_state FROM consent_speakers s JOIN users u USING (phone_e164);
+SELECT %(sign)s, f.fact, f.value FROM consent_speakers s JOIN users u USING (phone_e164), user_facts(u.consent_state, u.created_at) AS f;
 
 -- name: record_words :exec
 -- for: inbound words about consent into the ledger
@@ -252,9 +258,12 @@ FROM consent_history(ARRAY(SELECT DISTINCT phone_e164 FROM consent_ledger))
 WHERE state_before <> state_after;
 
 -- name: note_all_users :exec
--- for: recounting: every user as one +1 into user_changes
+-- for: recounting: all users into user_changes, what counts as the same summed
 -- note: see note_all_consent
-INSERT INTO user_changes SELECT 1, consent_state FROM users;
+INSERT INTO user_changes
+SELECT count(*), f.fact, f.value FROM users u, user_facts(u.consent_state, u.created_at) AS f GROUP BY 2, 3
+UNION ALL
+SELECT count(*), f.fact, f.value FROM users u, attribute_facts(u.attributes) AS f GROUP BY 2, 3;
 
 ------------------------------------------------------------------------------------------------------------------
 -- people
@@ -316,17 +325,30 @@ ON CONFLICT (phone_e164) DO NOTHING
 RETURNING phone_e164, country, timezone, attributes, consent_state, consent_entry, created_at, updated_at;
 
 -- name: note_created :exec
--- for: the figure of users
--- out: one row of user_changes
--- note: a new person begins as UNKNOWN
-INSERT INTO user_changes (sign, consent_state) VALUES (1, 'UNKNOWN');
+-- for: the figures of users
+-- in: phone
+-- out: rows of user_changes
+-- index: users primary key
+-- note: in the transaction that has made the person
+INSERT INTO user_changes
+SELECT 1, f.fact, f.value FROM users u, user_facts(u.consent_state, u.created_at) AS f WHERE u.phone_e164 = %(phone)s
+UNION ALL
+SELECT 1, f.fact, f.value FROM users u, attribute_facts(u.attributes) AS f WHERE u.phone_e164 = %(phone)s;
 
 -- name: change_person :exec
--- for: a person's profile
+-- for: a person's profile, and the figures of users by attribute
 -- in: phone, attributes, timezone, at
+-- out: rows of user_changes
 -- index: users primary key
--- note: under the lock of lock_person
-UPDATE users SET attributes = %(attributes)s, timezone = %(timezone)s, updated_at = %(at)s WHERE phone_e164 = %(phone)s;
+-- note: under the lock of lock_person. One statement, because which attributes are counted must be the same for both
+WITH old AS (
+    SELECT attributes FROM users WHERE phone_e164 = %(phone)s
+), new AS (
+    UPDATE users SET attributes = %(attributes)s, timezone = %(timezone)s, updated_at = %(at)s WHERE phone_e164 = %(phone)s RETURNING attributes
+)
+INSERT INTO user_changes
+SELECT p.sign, f.fact, f.value
+FROM (SELECT -1 AS sign, attributes FROM old UNION ALL SELECT 1, attributes FROM new) AS p, attribute_facts(p.attributes) AS f;
 
 -- name: is_suppressed :one
 -- for: a number that must not come back
@@ -400,8 +422,13 @@ INSERT INTO suppressions (phone_hash, reason, created_at) VALUES (%(hash)s, 'era
 -- out: rows of user_changes; row count
 -- index: users primary key
 -- note: aggregates stay, but there is one user less
-WITH gone AS (DELETE FROM users WHERE phone_e164 = %(phone)s RETURNING consent_state)
-INSERT INTO user_changes SELECT -1, consent_state FROM gone;
+WITH gone AS (DELETE FROM users WHERE phone_e164 = %(phone)s RETURNING consent_state, created_at, attributes), noted AS (
+    INSERT INTO user_changes
+    SELECT -1, f.fact, f.value FROM gone g, user_facts(g.consent_state, g.created_at) AS f
+    UNION ALL
+    SELECT -1, f.fact, f.value FROM gone g, attribute_facts(g.attributes) AS f
+)
+SELECT FROM gone;
 
 -- name: disguise_ledger :exec
 -- for: the ledger of somebody erased
@@ -622,7 +649,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS import_batch (
 -- for: what became of the people of a batch
 -- note: emptied by each commit
 CREATE TEMPORARY TABLE IF NOT EXISTS import_done (
-    phone text PRIMARY KEY, is_new boolean, state_before text, state_after text, occurs_at timestamptz -- NULL: now
+    phone text PRIMARY KEY, is_new boolean, state_before text, state_after text, attributes_before jsonb, occurs_at timestamptz -- NULL: now
 ) ON COMMIT DELETE ROWS;
 
 -- name: insert_rejects :exec
@@ -728,7 +755,7 @@ SELECT phone FROM import_batch WHERE action IN ('stop', 'opt_out') ORDER BY phon
 -- note: in the order of numbers; whoever is there already is left to lock_known_people
 WITH made AS (
     INSERT INTO users (phone_e164, attributes, consent_state, consent_entry, country, timezone, created_at, updated_at)
-    SELECT phone, attributes, coalesce(consent_step('UNKNOWN', action), 'UNKNOWN'),
+    SELECT phone, attributes, CASE WHEN action IS NULL THEN 'UNKNOWN' ELSE consent_step('UNKNOWN', action) END,
            entry, country, timezone, %(now)s, %(now)s
     FROM import_batch
     ORDER BY phone
@@ -741,9 +768,9 @@ INSERT INTO import_done (phone, is_new, state_before, state_after) SELECT phone_
 -- for: people who were there, with the state the batch makes of theirs
 -- out: rows of import_done
 -- index: users primary key
--- note: locked, so that the state that is read is the one that is changed
-INSERT INTO import_done (phone, is_new, state_before, state_after)
-SELECT b.phone, false, u.consent_state, coalesce(consent_step(u.consent_state, b.action), u.consent_state)
+-- note: locked, so that the state that is read is the one that is changed. A row that says nothing of consent leaves it
+INSERT INTO import_done (phone, is_new, state_before, state_after, attributes_before)
+SELECT b.phone, false, u.consent_state, CASE WHEN b.action IS NULL THEN u.consent_state ELSE consent_step(u.consent_state, b.action) END, u.attributes
 FROM import_batch b
 JOIN users u ON u.phone_e164 = b.phone
 WHERE NOT EXISTS (SELECT FROM import_done d WHERE d.phone = b.phone)
@@ -794,13 +821,25 @@ SELECT count(*)::integer AS entries,
 FROM written;
 
 -- name: note_import_users :exec
--- for: the batch's people by state, as differences
+-- for: what the batch's people counted as and count as now
+-- in: now
 -- out: rows of user_changes
--- note: a new person takes nothing back
-INSERT INTO user_changes (sign, consent_state)
-SELECT -1, state_before FROM import_done WHERE NOT is_new AND state_before <> state_after
-UNION ALL
-SELECT 1, state_after FROM import_done WHERE is_new OR state_before <> state_after;
+-- note: a new person takes nothing back; summed, because most of a file counts as the same few
+INSERT INTO user_changes
+SELECT sum(sign), fact, value
+FROM (
+    SELECT -1 AS sign, 'consent' AS fact, state_before AS value FROM import_done WHERE NOT is_new AND state_before <> state_after
+    UNION ALL
+    SELECT 1, 'consent', state_after FROM import_done WHERE NOT is_new AND state_before <> state_after
+    UNION ALL
+    SELECT 1, f.fact, f.value FROM import_done d, user_facts(d.state_after, %(now)s) AS f WHERE d.is_new
+    UNION ALL
+    SELECT -1, f.fact, f.value FROM import_done d, attribute_facts(d.attributes_before) AS f WHERE NOT d.is_new
+    UNION ALL
+    SELECT 1, f.fact, f.value FROM import_done d JOIN import_batch b USING (phone), attribute_facts(coalesce(d.attributes_before, '{}') || b.attributes) AS f
+) AS noted
+GROUP BY fact, value
+HAVING sum(sign) <> 0;
 
 -- name: note_import_consent :exec
 -- for: the batch's transitions

@@ -36,10 +36,10 @@ async def migrate() -> None:
     """Bring the database to this version's tables."""
     settings = open_settings()
     if settings.database_url is not None:
-        applied = await prepare_database(settings.database_url, settings.timezone)
+        applied = await prepare_database(settings.database_url, settings.timezone, settings.attributes)
     else:
         async with embedded_postgres(settings.data_dir) as url:
-            applied = await prepare_database(url, settings.timezone)
+            applied = await prepare_database(url, settings.timezone, settings.attributes)
     out.print(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
 
 
@@ -158,7 +158,10 @@ async def rebuild(
         ) as progress:
             task = progress.add_task("Recounting", total=None)
             differences = await recount(
-                url, repair=not check, on_progress=lambda done: progress.update(task, completed=done)
+                url,
+                repair=not check,
+                secret_key=settings.secret_key,
+                on_progress=lambda done: progress.update(task, completed=done),
             )
     if not differences:
         out.print("No difference: every figure equals its recount from the log.")

@@ -1,4 +1,4 @@
-"""The demo: a simulated provider with traffic of its own, two days of past, and an operator to look at it."""
+"""The demo: a simulated provider with traffic of its own, two weeks of past, and an operator to look at it."""
 
 import asyncio
 import logging
@@ -39,6 +39,8 @@ ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
 EMAIL = "demo@example.com"
 MESSAGES_PER_MINUTE = 12.0  # beside the campaigns; more would make the first start long
 HISTORY = timedelta(days=2)  # the last 24 hours and the 24 before them
+THIN_HISTORY = timedelta(days=14)  # with less traffic, so that each hour of the week has had some
+THIN_SHARE = 0.12
 BEHAVIOUR = Behaviour(speed=4.0)
 ACTOR = Actor("engine:demo")
 CAMPAIGN_EVERY_SECONDS = 20 * 60
@@ -86,7 +88,7 @@ async def make_demo_operator(url: str, settings: Settings) -> str:
 
 @command
 async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False) -> None:
-    """Serve the simulated provider; give an empty log two days of past, then post traffic of other senders."""
+    """Serve the simulated provider; give an empty log two weeks of past, then post traffic of other senders."""
     if supervised:
         end_with_supervisor()
     settings = open_settings(logging.INFO)
@@ -142,7 +144,7 @@ async def _make_past(url: str) -> None:
                 on_read=lambda _: None,
                 on_stored=lambda *_: None,
             )
-        _logger.info("the demo begins with %s webhooks of the past two days", imported.accepted)
+        _logger.info("the demo begins with %s webhooks of the past two weeks", imported.accepted)
 
 
 @contextmanager
@@ -151,8 +153,11 @@ def _history_file() -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "history.ndjson"
         with file.open("wb") as lines:
-            for line in make_history(
-                BEHAVIOUR, ACCOUNT_SID, now - HISTORY, now, MESSAGES_PER_MINUTE * 24 * 60
+            a_day = MESSAGES_PER_MINUTE * 24 * 60
+            for since, until, messages_per_day in (
+                (now - THIN_HISTORY, now - HISTORY, a_day * THIN_SHARE),
+                (now - HISTORY, now, a_day),
             ):
-                lines.write(orjson.dumps(line) + b"\n")
+                for line in make_history(BEHAVIOUR, ACCOUNT_SID, since, until, messages_per_day):
+                    lines.write(orjson.dumps(line) + b"\n")
         yield file

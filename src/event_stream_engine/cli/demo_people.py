@@ -13,8 +13,9 @@ from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.messaging.simulated_traffic import draw_crowd
 
 PEOPLE = 25_000
-FILES = 13
-APART = timedelta(days=28)
+FILES = 52
+APART = timedelta(days=7)
+GROWTH = 1.4  # the later a file, the more newcomers it has
 PROOF = "Double opt-in on the shop's sign-up page"
 _HEADER = ("phone", "consent", "timezone", "first_name", "city", "tier", "orders", "birth_year")
 _NAMES = (
@@ -83,10 +84,10 @@ def make_files(crowd: tuple[str, ...], now: datetime) -> Iterator[tuple[str, byt
     chance.shuffle(numbers)
     done = 0
     for file in range(FILES):
-        at = now - (FILES - file) * APART + timedelta(hours=chance.random() * 400)
-        end = PEOPLE * (file + 1) // FILES
+        at = now - (FILES - file) * APART + timedelta(hours=chance.random() * 100)
+        end = round(PEOPLE * ((file + 1) / FILES) ** GROWTH)
         rows = [_draw_person(chance, number) for number in numbers[done:end]]
-        leaving = chance.sample(numbers[:done], min(done, 30))
+        leaving = chance.sample(numbers[:done], min(done, 8))
         rows += [(number, chance.choice(("OPT_OUT", "OPT_OUT", "STOP"))) for number in leaving]
         text = io.StringIO()
         writer = csv.writer(text)

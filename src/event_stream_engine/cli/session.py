@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import ParamSpec
@@ -14,6 +14,7 @@ import uvloop
 from rich.console import Console
 
 from event_stream_engine.analytics.calendar import find_timezone, refresh_calendar
+from event_stream_engine.analytics.demographics import find_attributes
 from event_stream_engine.infra.database import connect, describe_database, transaction
 from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.logs import configure_logs
@@ -21,6 +22,7 @@ from event_stream_engine.infra.migrating import find_pending, migrate
 from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.errors import Conflict, EngineError, Unavailable
 from event_stream_engine.messaging.regions import refresh_phone_regions
+from event_stream_engine.worker.recount import recount_attributes
 
 Parameters = ParamSpec("Parameters")
 err = Console(stderr=True)
@@ -66,7 +68,7 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
     """
     if settings.database_url is None:
         async with embedded_postgres(settings.data_dir) as url:
-            await prepare_database(url, settings.timezone)
+            await prepare_database(url, settings.timezone, settings.attributes)
             yield url
         return
     url = settings.database_url
@@ -80,20 +82,31 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
         )
     async with await connect(url, "ese") as conn:
         counted_in = await find_timezone(conn)
+        counted_by = await find_attributes(conn)
     if counted_in != settings.timezone.key:
         raise Conflict(
             f"ESE_TIMEZONE is {settings.timezone.key}, but days are counted in {counted_in or 'no zone yet'}. Run"
             " `ese migrate`, which counts them anew, or set it back."
         )
+    if counted_by != settings.attributes:
+        raise Conflict(
+            f"ESE_ATTRIBUTES is {','.join(settings.attributes)}, but users are counted by {','.join(counted_by) or 'none yet'}."
+            " Run `ese migrate`, which counts them anew, or set it back."
+        )
     yield url
 
 
-async def prepare_database(url: str, zone: ZoneInfo) -> list[str]:
-    """Migrate, bring the number patterns and the calendar of a zone up to date; return what was applied."""
+async def prepare_database(
+    url: str, zone: ZoneInfo, attributes: Sequence[str] = ("city", "tier")
+) -> list[str]:
+    """Migrate, bring number patterns, calendar and the attributes counted by up to date; return what was applied."""
     applied = await asyncio.to_thread(migrate, url)
     async with await connect(url, "ese-migrate") as conn:
         await refresh_phone_regions(conn)
         async with transaction(conn):
             if await refresh_calendar(conn, zone):
                 applied.append(f"calendar of {zone.key}")
+        async with transaction(conn):
+            if await recount_attributes(conn, attributes):
+                applied.append(f"users by {', '.join(attributes)}")
     return applied

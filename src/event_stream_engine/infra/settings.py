@@ -36,6 +36,7 @@ class Settings:
     simulator_url: str
     secret_key: str
     timezone: ZoneInfo
+    attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
 
@@ -101,6 +102,13 @@ def _zone(text: str) -> ZoneInfo:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("use a name of the tz database, like Europe/Berlin") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if len(names) > 10 or not all(1 <= len(name) <= 100 and name.isprintable() for name in names):
+        raise ValueError("one to ten names of 1 to 100 characters with commas between them are needed")
+    return names
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -171,6 +179,12 @@ SETTINGS = (
         "The workspace's time zone: days, weeks and hours of the day are counted in it.",
         "UTC",
     ),
+    Setting(
+        "ESE_ATTRIBUTES",
+        _names,
+        "Attributes that users are counted by. None that tells who somebody is: the values stay in the log after an erasure.",
+        "city,tier",
+    ),
     Setting("ESE_LOG_FORMAT", _one_of("text", "json"), "text for people, json for machines.", "text"),
     Setting(
         "ESE_SPOOL_LIMIT_MB",
@@ -212,6 +226,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         simulator_url=values["ESE_SIMULATOR_URL"],
         secret_key=values["ESE_SECRET_KEY"] or load_or_make_secret(data_dir / "secret-key"),
         timezone=values["ESE_TIMEZONE"],
+        attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
     )

@@ -76,9 +76,10 @@ WHERE event_type LIKE 'message.%%' AND NOT EXISTS (SELECT FROM faults f WHERE f.
 -- for: what pages, API and imports did to users, told as differences
 -- in: rows of log_batch
 -- out: rows of user_changes
--- note: they wrote the tables themselves; only the projector writes roll-ups, so that nobody waits for it
-INSERT INTO user_changes (sign, consent_state)
-SELECT (change ->> 0)::bigint, change ->> 1
+-- note: they wrote the tables themselves; only the projector writes roll-ups, so that nobody waits for it. In the
+--       oldest events there are count and consent state alone
+INSERT INTO user_changes (sign, fact, value)
+SELECT (change ->> 0)::bigint, CASE jsonb_array_length(change) WHEN 2 THEN 'consent' ELSE change ->> 1 END, change ->> -1
 FROM log_batch, jsonb_array_elements(payload -> 'users') AS change
 WHERE event_type = 'audience.changed';
 
@@ -104,8 +105,8 @@ SELECT EXISTS (SELECT FROM log_batch WHERE event_type = 'audience.changed') AS h
 -- out: rows of user_changes
 -- index: events (xid, id)
 -- note: whoever writes users must be held off meanwhile
-INSERT INTO user_changes (sign, consent_state)
-SELECT -(change ->> 0)::bigint, change ->> 1
+INSERT INTO user_changes (sign, fact, value)
+SELECT -(change ->> 0)::bigint, CASE jsonb_array_length(change) WHEN 2 THEN 'consent' ELSE change ->> 1 END, change ->> -1
 FROM (SELECT payload FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND event_type = 'audience.changed' ORDER BY xid, id) AS waiting,
      jsonb_array_elements(payload -> 'users') AS change;
 

@@ -13,7 +13,7 @@ from event_stream_engine.analytics.delivery import (
     list_delivery_points,
     load_delivery,
 )
-from event_stream_engine.analytics.scope import Scope, list_bins
+from event_stream_engine.analytics.scope import Scope, coarsest_grain, list_bins
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import change_percent, percent
@@ -86,7 +86,9 @@ async def load_dashboard(
     before = await count_messages(conn, Scope(window.before()))
     points = await list_delivery_points(conn, scope, step, zone)
     bins = list_bins(window, step, zone)
-    changes = await SQL.list_user_changes.many(conn, _UserChange, {"bins": bins, "until": now})
+    changes = await SQL.list_user_changes.many(
+        conn, _UserChange, {"bins": bins, "until": now, "coarsest": coarsest_grain(step)}
+    )
     active = await SQL.list_active_campaigns.many(conn, _ActiveCampaigns, {"instants": bins})
     uptime = await list_uptime(conn, now, UPTIME_DAYS)
     unknown = {

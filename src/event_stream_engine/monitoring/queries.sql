@@ -89,18 +89,18 @@ SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 
 -- name: list_user_changes :many
 -- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back
--- in: bins timestamptz[]; until
+-- in: bins timestamptz[]; until; coarsest: grain that no bin cuts
 -- out: bin (start), users (new), opt_ins (transitions into OPT_IN less those out of it)
--- index: users (created_at), consent_rollups primary key
--- note: bounded by what changed in the window, not by the number of users
+-- index: signup_rollups and consent_rollups primary keys
+-- note: cost follows the number of buckets, not of users
 SELECT bin, sum(users)::bigint AS users, sum(opt_ins)::bigint AS opt_ins
 FROM (
-    SELECT (%(bins)s::timestamptz[])[width_bucket(created_at, %(bins)s::timestamptz[])] AS bin, 1 AS users, 0 AS opt_ins
-    FROM users WHERE created_at >= (%(bins)s::timestamptz[])[1] AND created_at < %(until)s
+    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, users, 0 AS opt_ins
+    FROM signup_counts((%(bins)s::timestamptz[])[1], %(until)s, %(coarsest)s)
     UNION ALL
     SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])], 0,
            CASE WHEN to_state = 'OPT_IN' THEN transitions WHEN from_state = 'OPT_IN' THEN -transitions ELSE 0 END
-    FROM consent_counts((%(bins)s::timestamptz[])[1], %(until)s)
+    FROM consent_counts((%(bins)s::timestamptz[])[1], %(until)s, %(coarsest)s)
 ) AS changes
 GROUP BY bin;
 

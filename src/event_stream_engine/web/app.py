@@ -26,11 +26,13 @@ from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
     analytics,
+    audience,
     campaign_figures,
     campaigns,
     compliance,
     effectiveness,
     imports,
+    inbound,
     metrics,
     monitoring,
     replies,
@@ -101,8 +103,8 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, campaign_figures, effectiveness, compliance, metrics, monitoring)
-    for api in (*figures, users, segments, imports, templates, campaigns, rules, replies):
+    figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
+    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:

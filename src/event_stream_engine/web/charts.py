@@ -30,6 +30,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "failed": ("#c2413b", "#e5706a"),
 }
 _SLOT_LABEL_AT = 21  # a slot is an instant like 2026-03-02T16:00:00Z, a blank, and the label of its tick
+_NARROW_FROM = 16  # steps: from so many on a label is wider than its step
 # From which step on a label may stand at every how many minutes of the day; the narrower the chart, the fewer do.
 _TICKS = (
     (timedelta(hours=6), 24 * 60),
@@ -118,6 +119,8 @@ def make_time_axis(instants: Sequence[datetime], step: timedelta, zone: ZoneInfo
         slots.append(f"{format_instant(at.replace(microsecond=0))} {label}")
         if (local.hour * 60 + local.minute) % every_minutes == 0:
             ticks.append(slots[-1])
+    if len(slots) > _NARROW_FROM and ticks[-1:] == slots[-1:]:
+        ticks.pop()  # its label would be cut off
     return TimeAxis(slots, ticks)
 
 

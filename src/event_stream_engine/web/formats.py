@@ -49,6 +49,16 @@ def format_change(change: float, unit: str) -> str:
     return f"{sign}{number} {unit}".rstrip()
 
 
+def format_growth(percent: float) -> str:
+    """Write a relative change as programs read it: `+15%`, `-2.1%`, `0%`."""
+    return f"{percent:+.1f}".removesuffix(".0") + "%" if percent else "0%"
+
+
+def format_hour(hour: int) -> str:
+    """Write an hour of the day: `14:00-15:00`."""
+    return f"{hour:02d}:00-{(hour + 1) % 24:02d}:00"
+
+
 def format_duration(seconds: float | None) -> str:
     """Write a duration with its two largest units: `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 02 h`."""
     if seconds is None:

@@ -26,16 +26,17 @@ PERIODS = {
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
 _FILTERS = ("campaign_id", "template_id", "channel", "country", "sender")
-_MOST_POINTS = 60
+# Each step with the longest window it is used for: at most about sixty points. Half a year of weeks reads every day's
+# sketch, a year of months only those of the months.
 _STEPS = (
-    (timedelta(minutes=5), "5 minutes"),
-    (timedelta(minutes=15), "15 minutes"),
-    (timedelta(hours=1), "hour"),
-    (timedelta(hours=6), "6 hours"),
-    (timedelta(days=1), "day"),
-    (timedelta(days=7), "week"),
-    (MONTH, "month"),
-    (4 * MONTH, "4 months"),
+    (timedelta(minutes=5), "5 minutes", timedelta(hours=5)),
+    (timedelta(minutes=15), "15 minutes", timedelta(hours=15)),
+    (timedelta(hours=1), "hour", timedelta(hours=60)),
+    (timedelta(hours=6), "6 hours", timedelta(days=15)),
+    (timedelta(days=1), "day", timedelta(days=60)),
+    (timedelta(days=7), "week", timedelta(days=190)),
+    (MONTH, "month", timedelta(days=5 * 366)),
+    (4 * MONTH, "4 months", LONGEST),
 )
 
 
@@ -60,6 +61,8 @@ def _explain_window(default: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+_CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
+CHANNEL_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CHANNEL_MEANING)
 _CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
 PERIOD_PARAMETERS = describe_window("24h")
 CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CAMPAIGN_MEANING)
@@ -67,7 +70,7 @@ SCOPE_PARAMETERS = _describe_parameters(
     *_explain_window("24h"),
     _CAMPAIGN_MEANING,
     ("template_id", "Only the messages of campaigns with this template."),
-    ("channel", "Only this channel, like sms or whatsapp."),
+    _CHANNEL_MEANING,
     ("country", "Only recipients of this country, two capital letters like US."),
     ("sender", "Only messages from this number, or messaging service's SID."),
 )
@@ -93,13 +96,21 @@ def read_period(request: Request) -> Period:
     return _read_period(request)
 
 
-def read_window(request: Request, default: str) -> Window:
-    """Read the window of an answer without filters, for which another period than 24h holds when none is asked for.
+def read_period_with(request: Request, *filters: str, default: str = "24h") -> Period:
+    """Read the period where there are filters too, which the caller reads, or where another one is the default.
 
     Errors: Invalid naming the parameter.
     """
-    refuse_unknown(request, _WINDOW_PARAMETERS)
-    return _read_period(request, default).window
+    refuse_unknown(request, (*_WINDOW_PARAMETERS, *filters))
+    return _read_period(request, default)
+
+
+def read_channel(request: Request) -> str | None:
+    """Read the channel that is asked for. Errors: Invalid."""
+    channel = request.query_params.get("channel")
+    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
+        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    return channel
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:
@@ -117,9 +128,8 @@ async def load_scope(conn: Connection, request: Request) -> Scope:
     Errors: Invalid naming the parameter; NotFound when there is no such campaign or template.
     """
     refuse_unknown(request, (*_WINDOW_PARAMETERS, *_FILTERS))
-    channel, country, sender = (request.query_params.get(name) for name in ("channel", "country", "sender"))
-    if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
-        raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
+    channel = read_channel(request)
+    country, sender = (request.query_params.get(name) for name in ("country", "sender"))
     if country is not None and not re.fullmatch(r"[A-Z]{2}", country):
         raise Invalid(f"{country!r} is no country; use two capital letters like US.", "country")
     if sender is not None:
@@ -169,7 +179,7 @@ def _make_period(slug: str | None, label: str, window: Window) -> Period:
         raise Invalid("The period ends before it begins. Exchange since and until.", "since")
     if window.length > LONGEST:
         raise Invalid(f"The period is longer than {LONGEST.days} days. Choose a shorter one.", "since")
-    step, name = next(pair for pair in _STEPS if window.length / pair[0] <= _MOST_POINTS)
+    step, name = next((step, name) for step, name, longest in _STEPS if window.length <= longest)
     return Period(slug, label, window, step, name)
 
 

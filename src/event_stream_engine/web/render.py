@@ -26,6 +26,7 @@ ROOMS = (
     ("/monitoring", "Monitoring"),
     ("/campaigns", "Campaigns"),
     ("/audience", "Audience"),
+    ("/inbound", "Inbound"),
     ("/compliance", "Compliance"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
@@ -74,6 +75,8 @@ _TEMPLATES.globals |= {
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
+    "INTENT_NAMES": wording.INTENT_NAMES,
+    "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
     "STEPS": wording.STEPS,
     "VIOLATIONS": wording.VIOLATIONS,
@@ -84,6 +87,7 @@ _TEMPLATES.filters |= {
     "figure": formats.format_figure,
     "change": formats.format_change,
     "duration": formats.format_duration,
+    "hour": formats.format_hour,
     "clock": formats.format_clock,
     "window": formats.format_window,
     "moment": formats.format_moment,

@@ -17,6 +17,14 @@ CONSENT_STATES = {
     "STOP": ("failed", "STOP"),
     "UNKNOWN": ("unknown", "unknown"),
 }
+INTENT_NAMES = {"stop": "STOP", "help": "HELP", "start": "START", "order": "Orders", "general": "General"}
+SOURCE_NAMES = {
+    "inbound": "their own words",
+    "page": "the console",
+    "api": "the API",
+    "import": "an import",
+    "provider": "the provider",
+}
 IMPORT_STATES = {
     "uploading": ("in-flight", "uploading"),
     "waiting": ("in-flight", "waiting for the worker"),

@@ -8,12 +8,12 @@ messages.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
 
-from event_stream_engine.analytics import rollups
+from event_stream_engine.analytics import demographics, rollups, senders
 from event_stream_engine.audience import consent
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.ingest import projection
@@ -34,8 +34,11 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "failure_rollups": (),
     "duration_rollups": (),
     "inbound_rollups": (),
+    "inbound_hour_rollups": (),
     "consent_rollups": (),
+    "signup_rollups": (),
     "user_rollups": (),
+    "attribute_rollups": (),
     "campaign_rollups": (),
 }
 # What is not in the log, table by table: columns and which rows.
@@ -55,11 +58,14 @@ _COUNTED = {
     "failure_rollups": ("failed", "retried"),
     "duration_rollups": ("messages",),
     "inbound_rollups": ("messages",),
+    "inbound_hour_rollups": ("messages",),
     "consent_rollups": ("transitions",),
+    "signup_rollups": ("users",),
     "user_rollups": ("users",),
+    "attribute_rollups": ("users",),
     "campaign_rollups": ("messages",),
 }
-_SCRATCH = ("dead_letters",)
+_SCRATCH = ("dead_letters", "sender_sketches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +79,13 @@ class Difference:
     example_surplus: str | None
 
 
-async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None]) -> list[Difference]:
+async def recount(
+    url: str, *, repair: bool, on_progress: Callable[[int], None], secret_key: str | None = None
+) -> list[Difference]:
     """Project the log anew, compare, and with `repair` put the counted rows in place of the differing ones.
 
-    `on_progress` is told how many events have been recounted so far. Errors: Conflict when one is running already.
+    `on_progress` is told how many events have been recounted so far. Sketches of senders can only be made with the
+    secret key. Errors: Conflict when one is running already.
     """
     conn = await open_projector(url)
     async with conn:
@@ -108,6 +117,9 @@ async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None])
                 await projection.take_back_waiting(conn, place)
                 await rollups.add_changes(conn)
                 differences = await _compare(conn)
+                if secret_key is not None:
+                    await senders.count_all(conn, secret_key)
+                    differences += await _compare_sketches(conn)
                 if repair:
                     for difference in differences:
                         await _repair(conn, difference.table)
@@ -115,6 +127,23 @@ async def recount(url: str, *, repair: bool, on_progress: Callable[[int], None])
             await conn.execute("DROP SCHEMA recount CASCADE")
             await log.end_reading(conn, READER)
     return differences
+
+
+async def recount_attributes(conn: Connection, attributes: Sequence[str]) -> bool:
+    """Count users by these attributes, if they are not counted by them yet; in a transaction of its own.
+
+    The projector waits, and whoever changes users.
+    """
+    if await demographics.find_attributes(conn) == tuple(attributes):
+        return False
+    place = await _hold_projector(conn)
+    await conn.execute("LOCK TABLE users IN SHARE MODE")
+    await demographics.choose_attributes(conn, attributes)
+    await consent.prepare_connection(conn)
+    await consent.note_users(conn)
+    await projection.take_back_waiting(conn, place)
+    await rollups.add_attribute_counts(conn)
+    return True
 
 
 async def _make_tables(conn: Connection) -> None:
@@ -184,6 +213,17 @@ async def _compare(conn: Connection) -> list[Difference]:
         if missing or surplus:
             found.append(Difference(table, missing, surplus, example_missing, example_surplus))
     return found
+
+
+async def _compare_sketches(conn: Connection) -> list[Difference]:
+    """Two sketches of the same people may differ in their bytes."""
+    query = "SELECT c.sketch, l.sketch FROM recount.sender_sketches c FULL JOIN public.sender_sketches l USING (grain, channel, starts_on)"
+    missing = surplus = 0
+    async with conn.cursor() as cursor:
+        async for counted, live in cursor.stream(query):
+            if counted is None or live is None or not senders.is_same(counted, live):
+                missing, surplus = missing + (counted is not None), surplus + (live is not None)
+    return [Difference("sender_sketches", missing, surplus, None, None)] if missing or surplus else []
 
 
 async def _subtract(conn: Connection, table: str, schema: str, without: str) -> tuple[int, str | None]:

@@ -2,6 +2,7 @@
 
 from event_stream_engine.web.pages import (
     audience,
+    audience_figures,
     campaign,
     campaign_forms,
     campaign_messages,
@@ -9,6 +10,7 @@ from event_stream_engine.web.pages import (
     compliance,
     definitions,
     imports,
+    inbound,
     monitoring,
     replies,
     rules,
@@ -28,8 +30,10 @@ PAGES = tuple(
         replies,
         rules,
         audience,
+        audience_figures,
         segments,
         imports,
+        inbound,
         definitions,
         compliance,
     )

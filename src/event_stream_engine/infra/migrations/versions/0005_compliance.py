@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0005_compliance"
-down_revision = "0003_figures"
+down_revision = "0004_people"
 
 
 def upgrade() -> None:
