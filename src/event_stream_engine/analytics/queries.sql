@@ -346,7 +346,7 @@ HAVING sum(messages) > 0;
 -- name: list_durations :many
 -- for: the sketches of durations of a scope
 -- in: as count_messages; measures text[]
--- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays
+-- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
 -- note: some hundred elements for each month, day or quarter-hour, whatever the number of messages
 WITH found AS MATERIALIZED (
@@ -362,8 +362,8 @@ WITH found AS MATERIALIZED (
     GROUP BY 1, 2
 )
 SELECT f.measure, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
-       (SELECT array_agg(p.place ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
-       (SELECT array_agg(p.n ORDER BY p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
+       (SELECT array_agg(p.place) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS places,
+       (SELECT array_agg(p.n) FROM placed p WHERE p.measure = f.measure AND p.n > 0) AS counts
 FROM found f
 GROUP BY f.measure
 HAVING sum(f.messages) > 0;
@@ -386,7 +386,7 @@ WITH found AS MATERIALIZED (
     FROM found, unnest(sketch) AS element
     GROUP BY 1, 2
 ), gathered AS (
-    SELECT name, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts FROM placed WHERE n > 0 GROUP BY 1
+    SELECT name, array_agg(place) AS places, array_agg(n) AS counts FROM placed WHERE n > 0 GROUP BY 1
 )
 SELECT f.name, sum(f.messages)::bigint AS messages, sum(f.microseconds)::bigint AS microseconds, min(f.fastest) AS fastest, max(f.slowest) AS slowest,
        g.places, g.counts
@@ -414,17 +414,21 @@ GROUP BY bin;
 -- name: list_bin_times :many
 -- for: the series of delivery-time sketches
 -- in: as list_bin_counts
--- out: bin (start), places, counts
+-- out: bin (start), places, counts: the sketch as two arrays, in no order
 -- index: duration_rollups primary key
--- note: percentiles are taken from the sketch of each bin
-SELECT bin, array_agg(place ORDER BY place) AS places, array_agg(n ORDER BY place) AS counts
+-- note: percentiles are taken from the sketch of each bin. OFFSET 0: the bin is found once for each row, not for each of
+--       its hundred elements
+SELECT bin, array_agg(place) AS places, array_agg(n) AS counts
 FROM (
-    SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
-    FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery']), unnest(sketch) AS element
-    WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
-      AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-      AND (%(country)s::text IS NULL OR country = %(country)s)
-      AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+    SELECT bin, sketch_place(element) AS place, sum(sketch_count(element))::bigint AS n
+    FROM (
+        SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, sketch
+        FROM duration_counts(%(since)s, %(until)s, %(slice)s, %(coarsest)s, ARRAY['delivery'])
+        WHERE (%(campaign_ids)s::uuid[] IS NULL OR campaign_id = ANY (%(campaign_ids)s))
+          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+          AND (%(country)s::text IS NULL OR country = %(country)s)
+          AND (%(sender)s::text IS NULL OR sender = %(sender)s)
+        OFFSET 0) AS binned, unnest(sketch) AS element
     GROUP BY 1, 2) AS placed
 WHERE n > 0
 GROUP BY bin;

@@ -26,16 +26,17 @@ PERIODS = {
 LONGEST = timedelta(days=3660)
 _WINDOW_PARAMETERS = ("period", "since", "until")
 _FILTERS = ("campaign_id", "template_id", "channel", "country", "sender")
-_MOST_POINTS = 60
+# Each step with the longest window it is used for: at most about sixty points. Half a year of weeks reads every day's
+# sketch, a year of months only those of the months.
 _STEPS = (
-    (timedelta(minutes=5), "5 minutes"),
-    (timedelta(minutes=15), "15 minutes"),
-    (timedelta(hours=1), "hour"),
-    (timedelta(hours=6), "6 hours"),
-    (timedelta(days=1), "day"),
-    (timedelta(days=7), "week"),
-    (MONTH, "month"),
-    (4 * MONTH, "4 months"),
+    (timedelta(minutes=5), "5 minutes", timedelta(hours=5)),
+    (timedelta(minutes=15), "15 minutes", timedelta(hours=15)),
+    (timedelta(hours=1), "hour", timedelta(hours=60)),
+    (timedelta(hours=6), "6 hours", timedelta(days=15)),
+    (timedelta(days=1), "day", timedelta(days=60)),
+    (timedelta(days=7), "week", timedelta(days=190)),
+    (MONTH, "month", timedelta(days=5 * 366)),
+    (4 * MONTH, "4 months", LONGEST),
 )
 
 
@@ -169,7 +170,7 @@ def _make_period(slug: str | None, label: str, window: Window) -> Period:
         raise Invalid("The period ends before it begins. Exchange since and until.", "since")
     if window.length > LONGEST:
         raise Invalid(f"The period is longer than {LONGEST.days} days. Choose a shorter one.", "since")
-    step, name = next(pair for pair in _STEPS if window.length / pair[0] <= _MOST_POINTS)
+    step, name = next((step, name) for step, name, longest in _STEPS if window.length <= longest)
     return Period(slug, label, window, step, name)
 
 
