@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -42,6 +43,10 @@ ENDPOINTS = {
     "inbound": ("/api/v1/analytics/inbound", "period"),
     "consent": ("/api/v1/analytics/consent", "period"),
     "dashboard": ("/api/v1/monitoring/dashboard", "period"),
+    "performance": ("/api/v1/analytics/campaigns/{campaign_id}/performance", "campaign"),
+    "compare": ("/api/v1/analytics/compare", "campaigns"),
+    "effectiveness": ("/api/v1/analytics/effectiveness", "period"),
+    "opt-outs": ("/api/v1/analytics/opt-outs", "period"),
 }
 LENGTHS = [
     timedelta(hours=1),
@@ -73,13 +78,18 @@ RAW_SQL = {
 }
 
 
-def make_questions(count: int, until: datetime, ids: dict[str, list[str]]) -> dict[str, list[dict[str, str]]]:
-    """Return the parameters of each endpoint's requests, the same for every size of history."""
+def make_questions(count: int, until: datetime, ids: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the addresses of each endpoint's requests, the same for every size of history."""
     chance = random.Random(7)
-    questions: dict[str, list[dict[str, str]]] = {}
-    for name, (_, kind) in ENDPOINTS.items():
+    questions: dict[str, list[str]] = {}
+    for name, (path, kind) in ENDPOINTS.items():
         asked = []
         for _ in range(count):
+            if kind in ("campaign", "campaigns"):
+                chosen = chance.sample(ids["campaign_id"], chance.randrange(2, 5))
+                query = "?" + urlencode({"campaign_id": chosen}, doseq=True)
+                asked.append(path.format(campaign_id=chosen[0]) + (query if kind == "campaigns" else ""))
+                continue
             length = chance.choice(LENGTHS)
             begin = until - length - chance.random() * (timedelta(days=DAYS) - length)
             if chance.random() < 0.5:  # as the pages ask: up to now
@@ -88,7 +98,7 @@ def make_questions(count: int, until: datetime, ids: dict[str, list[str]]) -> di
             if kind == "filters":
                 for key, value in chance.choice(FILTERS).items():
                     parameters[key] = value if value != "?" else ids[key][chance.randrange(20)]
-            asked.append(parameters)
+            asked.append(f"{path}?{urlencode(parameters)}")
         questions[name] = asked
     return questions
 
@@ -123,9 +133,7 @@ async def serving(url: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
         await process.wait()
 
 
-async def measure(
-    url: str, folder: Path, questions: dict[str, list[dict[str, str]]]
-) -> dict[str, list[float]]:
+async def measure(url: str, folder: Path, questions: dict[str, list[str]]) -> dict[str, list[float]]:
     """Ask everything; return the sorted milliseconds of each endpoint."""
     times: dict[str, list[float]] = {}
     async with (
@@ -139,13 +147,12 @@ async def measure(
             except httpx.TransportError:
                 await asyncio.sleep(0.1)
         for name, asked in questions.items():
-            path = ENDPOINTS[name][0]
-            for parameters in asked[:10]:  # caches of the server and its plans
-                (await client.get(path, params=parameters)).raise_for_status()
+            for question in asked[:10]:  # caches of the server and its plans
+                (await client.get(question)).raise_for_status()
             took = []
-            for parameters in asked:
+            for question in asked:
                 began = time.perf_counter()
-                (await client.get(path, params=parameters)).raise_for_status()
+                (await client.get(question)).raise_for_status()
                 took.append((time.perf_counter() - began) * 1000)
             times[name] = sorted(took)
     return times

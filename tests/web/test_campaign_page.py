@@ -75,6 +75,7 @@ async def test_campaigns_chosen_in_the_address_stand_beside_it(engine: Engine, s
     assert f'href="/campaigns/{other}"' in comparison
     assert f'href="/campaigns/{sent}?status=SENT#comparison"' in comparison  # leaves it out again
     assert "More than chance" in beside.text  # nothing of the other one has arrived
+    assert "Rates still change" in beside.text
 
 
 async def test_wrong_addresses_say_what_is_wrong(engine: Engine) -> None:

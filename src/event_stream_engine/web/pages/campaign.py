@@ -32,10 +32,10 @@ from event_stream_engine.web.pages.campaign_figures import (
     COMPARED_RATES,
     describe_figures,
     load_comparison,
-    summarise_failures,
 )
 from event_stream_engine.web.pages.campaign_messages import describe_message
 from event_stream_engine.web.pages.campaigns import list_parts
+from event_stream_engine.web.pages.monitoring import summarise_failures
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.wording import MESSAGE_STATUSES

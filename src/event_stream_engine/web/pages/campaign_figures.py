@@ -75,12 +75,14 @@ class ComparedLine:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`others`: who stands beside the campaign; `candidates`: who could; `differences`: what is more than chance."""
+    """`others`: who stands beside the campaign; `candidates`: who could; `differences`: what is more than chance;
+    `unsettled`: whose rates still change."""
 
     others: Sequence[UUID]
     candidates: Sequence[Campaign]
     lines: Sequence[ComparedLine]
     differences: Sequence[str]
+    unsettled: Sequence[str]
     is_full: bool
 
 
@@ -161,6 +163,11 @@ async def load_comparison(
         candidates=[one for one in latest if one.started_at is not None and one.id not in taken],
         lines=lines,
         differences=_list_differences(compared),
+        unsettled=[
+            f"{one.campaign.name} has {format_number(one.counts.in_flight)} messages in flight"
+            for one in compared
+            if one.counts.in_flight
+        ],
         is_full=len(others) >= MOST - 1,
     )
 
@@ -181,7 +188,3 @@ def _list_differences(compared: Sequence[Compared]) -> list[str]:
         for pair in list_pairs(compared)
         if pair.overlaps[slug] is False
     ]
-
-
-def summarise_failures(failures: Failures, attempted: int) -> str:
-    return f"{format_number(failures.total)} of {format_number(attempted)}"
