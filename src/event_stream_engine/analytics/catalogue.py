@@ -32,6 +32,7 @@ RULES = (
     Note(
         "Rates",
         "Percentages from 0 to 100, rounded to two decimals at the edge. Without a denominator there is no rate. "
+        "`rates` of an answer has numerator and denominator of each; "
         "`low_percent` and `high_percent` are the ends of its 95 % interval (Wilson).",
     ),
     Note("Times", "Our times of receipt, because callbacks carry none. Instants are UTC."),

@@ -10,6 +10,7 @@ from event_stream_engine.analytics.metric import (
     READ,
     Answer,
     Metric,
+    Note,
     Subject,
 )
 
@@ -17,6 +18,18 @@ CAMPAIGNS = Subject(
     "campaigns",
     "Campaigns",
     "How far campaigns are.",
+    notes=(
+        Note(
+            "The whole campaign",
+            "The window of a campaign’s performance runs from its start until now, counted by the whole days in which all "
+            "of its messages lie. Before the start all counts are 0 and all rates `null`.",
+        ),
+        Note(
+            "Its duration",
+            "The last skipped message comes from an index of `messages`, the last handed over from the messages of its "
+            "last quarter-hour.",
+        ),
+    ),
     metrics=(
         Metric(
             "active_campaigns",
