@@ -165,7 +165,7 @@ INBOUND = Subject(
         ),
         Metric(
             "immediate_rate",
-            "Answered within 5 minutes",
+            "Within 5 minutes",
             "%",
             "immediate answers / messages received",
             list_answers(_INBOUND, "immediate_rate_percent"),
