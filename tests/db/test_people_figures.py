@@ -307,7 +307,7 @@ async def test_hours_of_the_week_and_days_equal_a_count_over_the_messages_in_any
                         for hour, n in enumerate(hours)
                         if n
                     } == expected, (name, since, channel)
-                    assert {day: sum(n.values()) for day, n in found.by_day.items()} == Counter(
+                    assert {day: sum(n.values()) for day, n in (found.by_day or {}).items()} == Counter(
                         at.date().isoformat() for at in local
                     )
                     assert found.total == len(inside)
@@ -353,6 +353,20 @@ async def test_an_erasure_leaves_sketches_as_they_are(database_url: str) -> None
         assert (await senders.count_senders(conn, window, None, KEY)).count == 3
         cut = Window(NOON + timedelta(minutes=1), NOON + 9 * DAY)  # the erased person's own row at the begin
         assert (await senders.count_senders(conn, cut, None, KEY)).count == 3
+
+
+async def test_messages_of_a_version_without_sketches_get_theirs_with_the_next_message(
+    database_url: str,
+) -> None:
+    async with await connect(database_url, "test") as conn:
+        await receive(conn, *[(NOON + n * DAY, PHONES[n], "hi") for n in range(4)])
+        await project_all(database_url)
+        await conn.execute("DELETE FROM sender_sketches")
+        await receive(conn, (NOON + 4 * DAY, PHONES[4], "hi"))
+        await project_all(database_url)
+        window = Window(NOON - DAY, NOON + 9 * DAY)
+        assert (await senders.count_senders(conn, window, None, KEY)).count == 5
+        assert await find_differences(database_url) == []
 
 
 async def test_a_sketch_that_somebody_changed_is_found_and_put_right(database_url: str) -> None:

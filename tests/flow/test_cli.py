@@ -104,7 +104,7 @@ def bound(port: int) -> Iterator[None]:
 
 
 def test_a_command_alone_starts_the_database_and_stops_it_again(home: Path) -> None:
-    assert ese(home, "migrate").stdout == "Applied: 0001_foundation, 0002_campaigns\n"
+    assert ese(home, "migrate").stdout.startswith("Applied: 0001_foundation, 0002_campaigns, ")
     assert find_postmaster_pid(home) is None
     assert ese(home, "migrate").stdout == "The database is up to date.\n"
     assert find_postmaster_pid(home) is None

@@ -314,3 +314,41 @@ async def test_without_a_key_there_is_no_answer(engine: Engine) -> None:
         assert (await engine.anonymous.get(path)).status_code == 401, path
     for path in ("/healthz", "/readyz"):
         assert (await engine.anonymous.get(path)).status_code == 200, path
+
+
+async def test_inbound_tells_exactly_or_with_an_interval_who_wrote_and_days_of_a_year_at_most(
+    engine: Engine,
+) -> None:
+    await happen_a_bit_of_all(engine, datetime.now(UTC) - timedelta(minutes=30))
+    day = await engine.get("/api/v1/analytics/inbound")
+    assert day["unique_senders"] == {"count": 2, "is_exact": True, "interval_95": [2, 2]}
+    assert sum(map(sum, day["by_weekday_and_hour"])) == 2
+    assert sum(sum(by_intent.values()) for by_intent in day["by_day"].values()) == 2
+    assert (await engine.get("/api/v1/analytics/inbound", channel="whatsapp"))["by_intent"]["order"] == 0
+    since = (datetime.now(UTC) - timedelta(days=900)).isoformat()
+    years = await engine.get("/api/v1/analytics/inbound", since=since)
+    low, high = years["unique_senders"]["interval_95"]
+    assert low <= 2 <= high
+    assert (years["by_day"], set(years["unknown"])) == (None, {"by_day"})
+    assert sum(point["order"] for point in years["series"]) == 1
+
+
+async def test_demographics_sum_to_all_users_and_growth_is_signed_text(engine: Engine) -> None:
+    for number, city in enumerate(("Berlin", "Berlin", "Paris")):
+        person = {"phone_e164": f"+1415555010{number}", "attributes": {"city": city}}
+        assert (await engine.client.post("/api/v1/users", json=person)).status_code == 201
+    await engine.project()
+    async with await connect(engine.url, "test") as conn:
+        before = datetime.now(UTC) - timedelta(days=40)
+        await conn.execute(
+            "INSERT INTO signup_rollups SELECT grain, bucket_of(grain, %s), 2 FROM (VALUES ('minute'), ('quarter')) AS g (grain)",
+            (before,),
+        )
+    found = await engine.get("/api/v1/analytics/demographics")
+    assert found["user_demographics"] == {
+        "by_city": {"Berlin": 2, "Paris": 1, "other": 0, "unknown": 0},
+        "by_tier": {"other": 0, "unknown": 3},
+        "signup_trends": {"last_30_days": 3, "previous_30_days": 2, "growth_rate": "+50%"},
+    }
+    assert found["rates"]["growth_rate"] == {"numerator": 1, "denominator": 2}
+    assert sum(point["signups"] for point in found["series"]) == found["total_users"] == 3

@@ -11,7 +11,7 @@ from event_stream_engine.access.credentials import add_api_key
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
-from tests.engine import Engine
+from tests.engine import ACCOUNT_SID, Engine
 from tests.web.test_monitoring_page import Page
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -188,3 +188,38 @@ async def test_a_preview_does_not_tell_the_number_that_lists_hide(
     body = {"template": {"name": "x", "channel": "sms", "body": "{phone}"}, "user": person}
     answer = await viewer.post("/api/v1/templates/preview", json=body)
     assert answer.json()["text"] == "+1 415 ••• ••34"
+
+
+async def test_inbound_shows_masked_what_people_wrote_and_the_audience_who_they_are(engine: Engine) -> None:
+    await make_person(engine)
+    for number, body in enumerate((f"hello {HOSTILE}", "HELP", "STOP")):
+        form = {"From": PHONE, "To": "+14155238886", "AccountSid": ACCOUNT_SID, "Body": body}
+        sid = {"MessageSid": f"SM{number:032x}"}
+        assert (await engine.post_webhook("/webhooks/inbound", form | sid)).status_code == 200
+    await engine.project()
+    for address in ("/inbound", "/inbound?channel=sms&intent=help", "/audience/figures"):
+        page = await load_page(engine, address)
+        assert HOSTILE not in page.text, address
+        assert PHONE not in page.text, address
+        assert page.refused == [], address
+        assert len(page.ids) == len(set(page.ids)), address
+        assert page.refers_to <= set(page.ids), address
+    inbound = await load_page(engine, "/inbound")
+    assert "+1 415 ••• ••34" in inbound.text
+    assert sum(row["messages"] for row in inbound.charts["week-chart"]["rows"]) == 3
+    assert sum(row["messages"] for row in inbound.charts["inbound-chart"]["rows"]) == 3
+    figures = await load_page(engine, "/audience/figures")
+    assert sum(row["users"] for row in figures.charts["signups-chart"]["rows"]) == 1
+    assert sum(row["STOP"] for row in figures.charts["consent-chart"]["rows"]) == -1
+
+
+async def test_the_menu_of_periods_keeps_the_channel(engine: Engine) -> None:
+    page = await load_page(engine, "/inbound?channel=sms")
+    assert 'href="?channel=sms&amp;period=30d"' in page.text
+    assert '<input type="hidden" name="channel" value="sms">' in page.text
+
+
+async def test_an_unknown_intent_or_filter_is_refused(engine: Engine) -> None:
+    for query in ("intent=hi", "channel=SMS", "country=US"):
+        answer = await engine.client.get(f"/inbound?{query}", headers={"accept": "text/html"})
+        assert answer.status_code == 422, query

@@ -22,7 +22,12 @@ def _intent(
         name,
         "messages",
         f"inbound messages with intent {intent}",
-        (*answers, Answer(_INBOUND, f"by_intent.{intent}"), Answer(_INBOUND, f"by_day.*.{intent}")),
+        (
+            *answers,
+            Answer(_INBOUND, f"by_intent.{intent}"),
+            Answer(_INBOUND, f"by_day.*.{intent}"),
+            Answer(_INBOUND, f"series.*.{intent}"),
+        ),
         ("inbound_rollups",),
         section,
         note=note,

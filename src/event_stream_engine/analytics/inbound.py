@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.analytics.scope import coarsest_grain, list_bins
@@ -12,6 +12,7 @@ from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.windows import Window
 
 SQL = load_queries(__package__)
+DAYS_WITHIN = timedelta(days=366)  # longer windows have a series of weeks and months
 INTENTS = ("stop", "help", "start", "order", "general")
 
 
@@ -27,12 +28,13 @@ class IntentCount:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """`week`: messages by local weekday (Monday first) and hour; `by_day`: by ISO date and intent."""
+    """`week`: messages by local weekday (Monday first) and hour; `by_day`: by ISO date and intent,
+    None for a window that is too long for days."""
 
     senders: Senders
     intents: list[IntentCount]
     week: list[list[int]]
-    by_day: dict[str, dict[str, int]]
+    by_day: dict[str, dict[str, int]] | None
 
     @property
     def total(self) -> int:
@@ -98,6 +100,13 @@ class _HourCount:
 
 
 @dataclass(frozen=True, slots=True)
+class _DayCount:
+    day: date
+    intents: list[str]
+    counts: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class _BinCount:
     bin: datetime
     intent: str
@@ -118,13 +127,21 @@ async def load_inbound(
     week = [[0] * 24 for _ in range(7)]
     for row in await SQL.list_inbound_hours.many(conn, _HourCount, asked):
         week[row.weekday - 1][row.hour] = row.messages
-    days: dict[str, dict[str, int]] = await SQL.list_inbound_days.value(conn, asked) or {}
     return Inbound(
         senders=await count_senders(conn, window, channel, secret_key),
         intents=await count_intents(conn, window, channel),
         week=week,
-        by_day=dict(sorted(days.items())),
+        by_day=await _list_days(conn, asked) if window.length <= DAYS_WITHIN else None,
     )
+
+
+async def _list_days(conn: Connection, asked: Mapping[str, object]) -> dict[str, dict[str, int]]:
+    by_day: dict[str, dict[str, int]] = {}
+    for row in await SQL.list_inbound_days.many(conn, _DayCount, asked):
+        counted = by_day.setdefault(row.day.isoformat(), {})
+        for intent, messages in zip(row.intents, row.counts, strict=True):
+            counted[intent] = counted.get(intent, 0) + messages
+    return by_day
 
 
 async def count_intents(conn: Connection, window: Window, channel: str | None = None) -> list[IntentCount]:

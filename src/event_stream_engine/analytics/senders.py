@@ -84,8 +84,12 @@ async def count_senders(conn: Connection, window: Window, channel: str | None, s
 async def add_new(conn: Connection, secret_key: str) -> None:
     """Add who wrote the batch's new inbound messages; in the projecting transaction, after the batch was applied."""
     found = await SQL.list_new_senders.many(conn, _DaySenders)
-    if found:
+    if not found:
+        return
+    if await SQL.has_sketches.value(conn):
         await _add(conn, secret_key, found)
+    else:  # the first ones, or those of a version without sketches with them
+        await count_all(conn, secret_key)
 
 
 async def count_all(conn: Connection, secret_key: str) -> None:

@@ -61,10 +61,10 @@ def _explain_window(default: str) -> tuple[tuple[str, str], ...]:
     )
 
 
-_CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
-CHANNEL_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CHANNEL_MEANING)
 _CAMPAIGN_MEANING = ("campaign_id", "Only the messages of this campaign.")
+_CHANNEL_MEANING = ("channel", "Only this channel, like sms or whatsapp.")
 PERIOD_PARAMETERS = describe_window("24h")
+CHANNEL_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CHANNEL_MEANING)
 CAMPAIGN_PERIOD_PARAMETERS = _describe_parameters(*_explain_window("24h"), _CAMPAIGN_MEANING)
 SCOPE_PARAMETERS = _describe_parameters(
     *_explain_window("24h"),
@@ -111,6 +111,15 @@ def read_channel(request: Request) -> str | None:
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     return channel
+
+
+def read_window(request: Request, default: str) -> Window:
+    """Read the window of an answer without filters, for which another period than 24h holds when none is asked for.
+
+    Errors: Invalid naming the parameter.
+    """
+    refuse_unknown(request, _WINDOW_PARAMETERS)
+    return _read_period(request, default).window
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from event_stream_engine.analytics.inbound import Inbound, load_inbound
+from event_stream_engine.analytics.inbound import DAYS_WITHIN, Inbound, list_inbound_points, load_inbound
 from event_stream_engine.infra.database import snapshot
+from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame
 from event_stream_engine.web.formats import format_hour
@@ -14,18 +15,17 @@ from event_stream_engine.web.periods import CHANNEL_PARAMETERS, read_channel, re
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
-_NOBODY = "Nobody wrote in this window."
 
 
 @router.get("/inbound", openapi_extra=CHANNEL_PARAMETERS)
 async def show_inbound(request: Request) -> dict[str, Any]:
     """Inbound messages received in the window: volume, intents, hours of the week, response patterns."""
     resources = resources_of(request)
-    window, channel = read_period_with(request, "channel").window, read_channel(request)
+    period, channel = read_period_with(request, "channel"), read_channel(request)
+    window, zone = period.window, resources.settings.timezone
     async with resources.pool.connection() as conn, snapshot(conn):
-        found = await load_inbound(
-            conn, window, resources.settings.timezone, resources.settings.secret_key, channel
-        )
+        found = await load_inbound(conn, window, zone, resources.settings.secret_key, channel)
+        points = await list_inbound_points(conn, window, period.step, zone, channel)
     return describe_frame(request, window) | {
         "inbound_analytics": _describe_inbound(found),
         "unique_senders": {
@@ -50,10 +50,19 @@ async def show_inbound(request: Request) -> dict[str, Any]:
             "messages_per_user_avg": {"numerator": found.total, "denominator": found.senders.count},
             "immediate_rate_percent": {"numerator": found.immediate, "denominator": found.total},
         },
-        "unknown": {}
-        if found.total
-        else dict.fromkeys(("inbound_analytics.volume_metrics", "immediate_rate_percent"), _NOBODY),
+        "series": [{"at": format_instant(point.at), **point.by_intent} for point in points],
+        "unknown": _explain_unknown(found),
     }
+
+
+def _explain_unknown(found: Inbound) -> dict[str, str]:
+    reasons = {}
+    if not found.total:
+        for name in ("inbound_analytics.volume_metrics", "immediate_rate_percent"):
+            reasons[name] = "Nobody wrote in this window."
+    if found.by_day is None:
+        reasons["by_day"] = f"Days are told of windows up to {DAYS_WITHIN.days} days; see series."
+    return reasons
 
 
 def _describe_inbound(found: Inbound) -> dict[str, Any]:
