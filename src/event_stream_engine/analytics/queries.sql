@@ -1034,7 +1034,7 @@ SELECT set_config('statement_timeout', %(milliseconds)s, true);
 -- out: stops
 -- index: consent_rollups primary key
 -- note: a second STOP of the same person is no transition
-SELECT coalesce(sum(transitions), 0)::bigint AS stops FROM consent_counts(%(since)s, %(until)s) WHERE to_state = 'STOP';
+SELECT coalesce(sum(transitions), 0)::bigint AS stops FROM consent_counts(%(since)s, %(until)s, 'month') WHERE to_state = 'STOP';
 
 ------------------------------------------------------------------------------------------------------------------
 -- the calendar
