@@ -39,6 +39,7 @@ async def test_figures_and_the_rows_behind_them_agree(engine: Engine) -> None:
         "consent_verification": {
             "total_messages_sent": 12,
             "consent_verified_count": 11,
+            "consent_missing_count": 1,
             "compliance_rate": 91.67,
         },
         "quiet_hours_compliance": {

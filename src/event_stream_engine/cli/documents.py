@@ -1,6 +1,6 @@
-"""The documents that are made from the code: the settings and the API. A test holds the files to it."""
+"""The documents that are made from the code: settings, API, metrics. A test holds the files to it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +10,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.analytics.catalogue import METRICS, RULES, SUBJECTS
+from event_stream_engine.analytics.metric import Metric, Note
 from event_stream_engine.cli.session import out
 from event_stream_engine.infra.settings import SETTINGS, Setting
 from event_stream_engine.web.app import compose_routes
@@ -45,11 +47,20 @@ The addresses for Twilio are in [events.md](events.md), the probes `/healthz` an
 [operations/monitoring.md](operations/monitoring.md).
 """
 
+_METRICS = """# Metrics
+
+What each figure means, the same on every page, in every answer of the API and in every report. The console shows it at
+`/definitions` and behind the “?” of a figure, `GET /api/v1/metrics` as JSON.
+
+In a path, `*` stands for any key or element; an element of a list that has a slug is named by it.
+
+"""
+
 
 def write_documents(
     folder: Annotated[Path, typer.Argument(help="where they go", file_okay=False)] = Path("docs"),
 ) -> None:
-    """Write configuration.md and api.md anew from the code."""
+    """Write configuration.md, api.md and metrics.md anew from the code."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, render in DOCUMENTS.items():
         (folder / name).write_text(render(), "utf-8")
@@ -85,6 +96,7 @@ def render_api() -> str:
                 f"\n## {method.upper()} {path}\n\n{operation['description']}\n\nRole: {role.value}.\n"
             )
             parts += _describe_parameters(operation.get("parameters", []))
+            parts += _list_figures(path) if method == "get" else ()
     return "".join(parts)
 
 
@@ -98,6 +110,47 @@ def _describe_parameters(parameters: list[Mapping[str, Any]]) -> Iterator[str]:
         limits = f"{schema['minimum']} to {schema['maximum']}" if "maximum" in schema else ""
         meaning = ", ".join(text for text in (parameter.get("description", ""), limits) if text)
         yield f"| `{parameter['name']}` | {parameter['in']} | {default} | {meaning} |\n"
+
+
+def _list_figures(path: str) -> Iterator[str]:
+    """Link to what the figures of an endpoint mean."""
+    answered = [
+        f"[{metric.name}](metrics.md#{metric.slug})"
+        for metric in METRICS.values()
+        if any(answer.endpoint == path for answer in metric.answers)
+    ]
+    if answered:
+        yield f"\nFigures: {', '.join(answered)}.\n"
+
+
+def render_metrics() -> str:
+    parts = [_MADE_BY.format(source="analytics/catalogue.py"), _METRICS, *_describe_notes(RULES)]
+    for subject in SUBJECTS:
+        parts += [f"\n## {subject.name}\n\n{subject.intro}\n"]
+        parts += ["\n", *_describe_notes(subject.notes)] if subject.notes else []
+        parts += map(_describe_metric, subject.metrics)
+    return "".join(parts)
+
+
+def _describe_notes(notes: Iterable[Note]) -> Iterator[str]:
+    return (f"- **{note.term}**: {note.text}\n" for note in notes)
+
+
+def _describe_metric(metric: Metric) -> str:
+    answers = "; ".join(f"`{answer.endpoint}` → `{answer.path}`" for answer in metric.answers)
+    facts = (
+        ("n", metric.numerator),
+        ("N", metric.denominator),
+        ("Unit", metric.unit),
+        ("Window", metric.window),
+        ("Fresh", metric.freshness),
+        ("Reads", ", ".join(f"`{source}`" for source in metric.reads)),
+        ("Answered", answers),
+        ("In the document", metric.section),
+    )
+    lines = "".join(f"- {term}: {text}\n" for term, text in facts if text)
+    meaning = f"{metric.formula}. {metric.note}".strip()
+    return f'\n<a id="{metric.slug}"></a>\n### {metric.name}\n\n{meaning[0].upper()}{meaning[1:]}\n\n{lines}'
 
 
 def _find_roles(app: FastAPI) -> dict[tuple[str, str], Role]:
@@ -120,4 +173,5 @@ def _list_calls(dependant: Dependant | None) -> Iterator[Any]:
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "configuration.md": render_configuration,
     "api.md": render_api,
+    "metrics.md": render_metrics,
 }

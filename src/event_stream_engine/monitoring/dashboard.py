@@ -31,12 +31,13 @@ NOT_YET = {
 
 @dataclass(frozen=True, slots=True)
 class Kpi:
-    """One key figure. `points` is its past, oldest first; `value` None has a `reason`."""
+    """One key figure; the catalogue has its name, unit and formula.
+
+    `points` is its past, oldest first; `value` None has a `reason`.
+    """
 
     slug: str
-    name: str
     value: float | None
-    unit: str
     reason: str | None
     change: float | None
     change_unit: str
@@ -44,7 +45,6 @@ class Kpi:
     points: list[float | None]
     numerator: int | None
     denominator: int | None
-    formula: str
     window: Window | None
 
 
@@ -150,9 +150,7 @@ def _describe_campaigns(running: int, active: list[_ActiveCampaigns], bins: list
     points: list[float | None] = [*(counted.get(at, 0) for at in bins), running]
     return Kpi(
         slug="active_campaigns",
-        name="Active campaigns",
         value=running,
-        unit="",
         reason=None,
         change=running - (points[0] or 0),
         change_unit="",
@@ -160,7 +158,6 @@ def _describe_campaigns(running: int, active: list[_ActiveCampaigns], bins: list
         points=points,
         numerator=None,
         denominator=None,
-        formula="campaigns in state running",
         window=None,
     )
 
@@ -183,9 +180,7 @@ def _describe_users(users: dict[str, int], changes: list[_UserChange], bins: lis
     return [
         Kpi(
             slug="total_users",
-            name="Users",
             value=totals[-1],
-            unit="",
             reason=None,
             change=totals[-1] - totals[0],
             change_unit="",
@@ -193,14 +188,11 @@ def _describe_users(users: dict[str, int], changes: list[_UserChange], bins: lis
             points=points,
             numerator=None,
             denominator=None,
-            formula="people in the user database",
             window=None,
         ),
         Kpi(
             slug="opt_in_rate",
-            name="Opt-in rate",
             value=rate,
-            unit="%",
             reason="There are no users yet." if rate is None else None,
             change=None if rate is None or earlier is None else round(rate - earlier, 2),
             change_unit="",
@@ -208,7 +200,6 @@ def _describe_users(users: dict[str, int], changes: list[_UserChange], bins: lis
             points=rates,
             numerator=users["OPT_IN"],
             denominator=totals[-1],
-            formula="users in OPT_IN / all users",
             window=None,
         ),
     ]
@@ -219,9 +210,7 @@ def _describe_volume(
 ) -> Kpi:
     return Kpi(
         slug="message_volume",
-        name="Messages sent",
         value=counts.sent,
-        unit="",
         reason=None,
         change=change_percent(counts.sent, before.sent),
         change_unit="%",
@@ -229,7 +218,6 @@ def _describe_volume(
         points=[point.sent for point in points],
         numerator=None,
         denominator=None,
-        formula="messages the provider accepted",
         window=window,
     )
 
@@ -241,9 +229,7 @@ def _describe_delivery_rate(
     change = None if rate is None or earlier is None else round(rate - earlier, 2)
     return Kpi(
         slug="delivery_rate",
-        name="Delivery rate",
         value=rate,
-        unit="%",
         reason="No message was sent in this period." if rate is None else None,
         change=change,
         change_unit="",
@@ -251,7 +237,6 @@ def _describe_delivery_rate(
         points=[point.delivery_rate_percent for point in points],
         numerator=counts.delivered,
         denominator=counts.sent,
-        formula="delivered / sent",
         window=window,
     )
 
@@ -262,9 +247,7 @@ def _describe_uptime(days: list[DayUptime], now: datetime) -> Kpi:
     ordered = sorted(days, key=lambda day: -day.days_ago)
     return Kpi(
         slug="system_uptime",
-        name="Uptime, 7 days",
         value=rate,
-        unit="%",
         reason="Not one full minute has been recorded yet." if rate is None else None,
         change=None,
         change_unit="",
@@ -272,6 +255,5 @@ def _describe_uptime(days: list[DayUptime], now: datetime) -> Kpi:
         points=[percent(day.minutes_up, day.minutes) for day in ordered],
         numerator=up,
         denominator=minutes,
-        formula="minutes with a sign of life of web and worker / minutes since the first",
         window=Window(now - timedelta(days=UPTIME_DAYS), now),
     )

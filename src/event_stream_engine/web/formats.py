@@ -1,7 +1,10 @@
 """Figures as people read them: thousands separated, units small, never more precision than is known."""
 
+import re
 from datetime import datetime
 from zoneinfo import ZoneInfo
+
+from markupsafe import Markup, escape
 
 from event_stream_engine.kernel.clock import parse_instant
 from event_stream_engine.kernel.windows import Window
@@ -108,6 +111,11 @@ def format_window(window: Window, zone: ZoneInfo) -> str:
     since, until = window.since.astimezone(zone), window.until.astimezone(zone)
     end = f"{until:%H:%M}" if since.date() == until.date() else format_moment(until, zone)
     return f"{format_moment(since, zone)} – {end}"
+
+
+def format_code(text: str) -> Markup:
+    """Mark up what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _local(at: datetime | str, zone: ZoneInfo) -> datetime:

@@ -8,12 +8,9 @@ from event_stream_engine.monitoring.dashboard import Kpi
 
 def make_figure(
     slug: str,
-    name: str,
     value: float | None,
     *,
-    formula: str,
     window: Window | None,
-    unit: str = "",
     reason: str | None = None,
     change: float | None = None,
     change_unit: str = "",
@@ -25,9 +22,7 @@ def make_figure(
     is_judged = more_is_good is not None and bool(change)
     return Kpi(
         slug=slug,
-        name=name,
         value=value,
-        unit=unit,
         reason=reason if value is None else None,
         change=change,
         change_unit=change_unit,
@@ -35,6 +30,5 @@ def make_figure(
         points=list(points),
         numerator=share[0] if share else None,
         denominator=share[1] if share else None,
-        formula=formula,
         window=window,
     )

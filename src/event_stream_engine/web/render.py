@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.analytics.catalogue import METRICS
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.web import formats, wording
 from event_stream_engine.web.chart_bundle import BUNDLE_URL
@@ -70,6 +71,7 @@ _TEMPLATES.globals |= {
     "chart_bundle_url": BUNDLE_URL,
     "chart_themes": {"light": theme("light"), "dark": theme("dark")},
     "sparkline": draw_sparkline,
+    "metric": METRICS.__getitem__,  # an unknown slug is a fault of the page
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
@@ -91,6 +93,7 @@ _TEMPLATES.filters |= {
     "moment": formats.format_moment,
     "date": formats.format_date,
     "bytes": formats.format_bytes,
+    "coded": formats.format_code,
     "masked": mask_phone,
     "reason": wording.word_reason,
     "action": wording.word_action,

@@ -1,12 +1,13 @@
 """Figures of campaigns: how one did, and how several compare."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 
-from event_stream_engine.analytics.comparison import Compared, compare_campaigns, list_pairs
+from event_stream_engine.analytics.comparison import Compared, Pair, compare_campaigns, list_pairs
 from event_stream_engine.analytics.distribution import spread
 from event_stream_engine.analytics.performance import Performance, TimedPart, load_performance
 from event_stream_engine.analytics.rates import Rate, list_rates
@@ -36,6 +37,7 @@ _WHY_NO_RATE = {
     "reply_rate_percent": "No message of this campaign has been delivered.",
     "opt_out_rate_percent": "No message of this campaign has been sent.",
 }
+_WHY_NO_TIME = "No delivery time could be measured."
 
 
 @router.get("/campaigns/{campaign_id}/performance")
@@ -100,19 +102,15 @@ async def compare(
     now = resources.clock.now()
     async with resources.pool.connection() as conn, snapshot(conn):
         compared = await compare_campaigns(conn, campaign_id, now, resources.settings.timezone)
+    pairs = list_pairs(compared)
     started = min((one.campaign.started_at or now for one in compared), default=now)
     return describe_frame(request, Window(started, now)) | {
         "campaigns": [_describe_compared(one) for one in compared],
         "pairs": [
             {"campaign_ids": [str(pair.one.id), str(pair.other.id)], "intervals_overlap": pair.overlaps}
-            for pair in list_pairs(compared)
+            for pair in pairs
         ],
-        "unknown": {
-            f"campaigns.{place}.rates.{name}": _WHY_NO_RATE[name]
-            for place, one in enumerate(compared)
-            for name, rate in one.rates.items()
-            if rate.percent is None
-        },
+        "unknown": _explain_comparison(compared, pairs),
     }
 
 
@@ -185,9 +183,7 @@ def _explain(found: Performance) -> dict[str, str]:
             found
         )
     if not found.delivery.times.count:
-        reasons["campaign_performance.timing_analysis"] = (
-            "No delivery time could be measured for this campaign."
-        )
+        reasons["campaign_performance.timing_analysis"] = _WHY_NO_TIME
     places = {
         "delivery_rate_percent": "campaign_performance.execution_summary.",
         "error_rate_percent": "campaign_performance.execution_summary.",
@@ -198,9 +194,36 @@ def _explain(found: Performance) -> dict[str, str]:
     for name, rate in list_rates(found.delivery.counts).items():
         if rate.percent is None:
             reasons[f"{places[name]}{name}"] = reasons[f"rates.{name}"] = _WHY_NO_RATE[name]
+    for name, parts in found.parts.items():
+        for place, timed in enumerate(parts):
+            reasons |= _explain_part(f"by_{name}.{place}", timed)
     for name, stage in found.delivery.stages.items():
         if not stage.count:
             reasons[f"stages.{name}"] = "No message of this campaign has been through this stage."
+    return reasons
+
+
+def _explain_part(place: str, timed: TimedPart) -> dict[str, str]:
+    rate = ("delivery_rate_percent", "low_percent", "high_percent") if not timed.part.counts.sent else ()
+    times = ("p50_seconds", "p95_seconds") if not timed.times.count else ()
+    return {f"{place}.{name}": _WHY_NO_RATE["delivery_rate_percent"] for name in rate} | {
+        f"{place}.{name}": _WHY_NO_TIME for name in times
+    }
+
+
+def _explain_comparison(compared: Sequence[Compared], pairs: Sequence[Pair]) -> dict[str, str]:
+    reasons = {}
+    for place, one in enumerate(compared):
+        for name, rate in one.rates.items():
+            if rate.percent is None:
+                reasons[f"campaigns.{place}.rates.{name}"] = _WHY_NO_RATE[name]
+        if not one.times.count:
+            for name in ("p50_seconds", "p95_seconds"):
+                reasons[f"campaigns.{place}.{name}"] = _WHY_NO_TIME
+    for place, pair in enumerate(pairs):
+        for name, overlaps in pair.overlaps.items():
+            if overlaps is None:
+                reasons[f"pairs.{place}.intervals_overlap.{name}"] = "One of the two rates is not known."
     return reasons
 
 

@@ -89,7 +89,10 @@ async def show_campaign(request: Request, campaign_id: UUID) -> dict[str, Any]:
         found = await campaigns.load_campaign(conn, campaign_id)
         now = resources.clock.now()
         progress = await find_progress(conn, found, now)
-    return describe_campaign(found) | {"progress": describe_progress(found, progress, now)}
+    return describe_campaign(found) | {
+        "progress": _describe_progress(found, progress, now),
+        "unknown": _explain_unknown(found, progress),
+    }
 
 
 @router.put("/{campaign_id}", dependencies=_MAY_WRITE)
@@ -188,7 +191,7 @@ def describe_campaign(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def describe_progress(campaign: Campaign, progress: Progress, now: datetime) -> dict[str, Any]:
+def _describe_progress(campaign: Campaign, progress: Progress, now: datetime) -> dict[str, Any]:
     pending = {"PENDING": progress.pending} if progress.pending else {}
     eta = progress.estimate_end(now) if campaign.state == "running" else None
     return {
@@ -202,7 +205,26 @@ def describe_progress(campaign: Campaign, progress: Progress, now: datetime) -> 
         "sent": progress.sent,
         "delivered": progress.delivered,
         "failed": progress.failed,
+        "done_percent": progress.done_percent,
         "delivery_rate_percent": progress.delivery_rate_percent,
         "messages_per_second": progress.per_second,
         "eta": None if eta is None else format_instant(eta),
     }
+
+
+def _explain_unknown(campaign: Campaign, progress: Progress) -> dict[str, str]:
+    """Return why figures are null, by their place in the answer."""
+    reasons = {}
+    if not progress.recipients:
+        reasons["progress.done_percent"] = "No message has been made for this campaign."
+    if not progress.sent:
+        reasons["progress.delivery_rate_percent"] = "No message of this campaign has been sent."
+    if progress.per_second is None:
+        reasons["progress.messages_per_second"] = f"The campaign is {campaign.state}: nothing is being sent."
+    if campaign.state != "running":
+        reasons["progress.eta"] = f"The campaign is {campaign.state}: nothing is being sent."
+    elif not progress.turn:
+        reasons["progress.eta"] = "No message waits its turn."
+    elif not progress.per_second:
+        reasons["progress.eta"] = "No message was handed over in the last 10 seconds."
+    return reasons

@@ -104,6 +104,7 @@ def describe_compliance(found: Compliance) -> dict[str, Any]:
         "consent_verification": {
             "total_messages_sent": total,
             "consent_verified_count": consented,
+            "consent_missing_count": count.unconsented,
             "compliance_rate": percent(consented, total),
         },
         "quiet_hours_compliance": {

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from event_stream_engine.analytics.inbound import DAYS_WITHIN, Inbound, list_inbound_points, load_inbound
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame
 from event_stream_engine.web.formats import format_hour
 from event_stream_engine.web.periods import CHANNEL_PARAMETERS, read_channel, read_period_with
@@ -32,6 +33,7 @@ async def show_inbound(request: Request) -> dict[str, Any]:
             "is_exact": found.senders.is_exact,
             "interval_95": [found.senders.low, found.senders.high],
         },
+        "immediate_rate_percent": percent(found.immediate, found.total),
         "unanswered_help_requests": found.unanswered_help,
         "by_intent": found.by_intent,
         "by_day": found.by_day,
@@ -46,6 +48,7 @@ async def show_inbound(request: Request) -> dict[str, Any]:
         },
         "rates": {
             "messages_per_user_avg": {"numerator": found.total, "denominator": found.senders.count},
+            "immediate_rate_percent": {"numerator": found.immediate, "denominator": found.total},
         },
         "series": [{"at": format_instant(point.at), **point.by_intent} for point in points],
         "unknown": _explain_unknown(found),
@@ -55,7 +58,8 @@ async def show_inbound(request: Request) -> dict[str, Any]:
 def _explain_unknown(found: Inbound) -> dict[str, str]:
     reasons = {}
     if not found.total:
-        reasons["inbound_analytics.volume_metrics"] = "Nobody wrote in this window."
+        for name in ("inbound_analytics.volume_metrics", "immediate_rate_percent"):
+            reasons[name] = "Nobody wrote in this window."
     if found.by_day is None:
         reasons["by_day"] = f"Days are told of windows up to {DAYS_WITHIN.days} days; see series."
     return reasons

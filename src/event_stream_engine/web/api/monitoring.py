@@ -10,11 +10,12 @@ from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from event_stream_engine.analytics.catalogue import load_metric
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import feed
-from event_stream_engine.monitoring.dashboard import Dashboard, load_dashboard
+from event_stream_engine.monitoring.dashboard import Kpi, load_dashboard
 from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period
 from event_stream_engine.web.resources import resources_of
 
@@ -35,7 +36,7 @@ async def show_dashboard(request: Request) -> dict[str, Any]:
         "time_zone": zone.key,
         "system_health": found.system_health,
         "performance_metrics": found.performance_metrics,
-        "kpis": _describe_kpis(found),
+        "kpis": [_describe_kpi(kpi) for kpi in found.kpis],
         "health": [asdict(row) for row in found.health],
         "unknown": found.unknown,
     }
@@ -100,8 +101,11 @@ def _describe_window(window: Window) -> dict[str, str]:
     return {"since": format_instant(window.since), "until": format_instant(window.until)}
 
 
-def _describe_kpis(dashboard: Dashboard) -> list[dict[str, Any]]:
-    return [
-        asdict(kpi) | {"window": None if kpi.window is None else _describe_window(kpi.window)}
-        for kpi in dashboard.kpis
-    ]
+def _describe_kpi(kpi: Kpi) -> dict[str, Any]:
+    metric = load_metric(kpi.slug)
+    return asdict(kpi) | {
+        "name": metric.name,
+        "unit": metric.unit,
+        "formula": metric.formula,
+        "window": None if kpi.window is None else _describe_window(kpi.window),
+    }

@@ -64,37 +64,26 @@ def _describe_figures(
         point.by_state["OPT_OUT"] + point.by_state["STOP"] for point in changes.points
     ]
     settings: list[dict[str, Any]] = [
-        {"slug": "users", "name": "Users", "value": total, "formula": "people in the user database, now"},
+        {"slug": "total_users", "value": total},
         *(
             {
                 "slug": slug,
-                "name": name,
                 "value": percent(users[state], total),
-                "unit": "%",
-                "formula": f"users in {state} / all users, now",
                 "reason": nobody,
                 "share": (users[state], total),
             }
-            for slug, name, state in (
-                ("opt_in_rate", "Opted in", "OPT_IN"),
-                ("opt_out_rate", "Opted out", "OPT_OUT"),
-                ("stop_rate", "STOP", "STOP"),
-            )
+            for slug, state in (("opt_in_rate", "OPT_IN"), ("opt_out_rate", "OPT_OUT"), ("stop_rate", "STOP"))
         ),
         {
             "slug": "opt_outs_today",
-            "name": "Left today",
             "value": consent.opt_outs_today,
-            "formula": "changes into OPT_OUT or STOP on the day in which the period ends; change: against the day before",
             "change": consent.opt_outs_today - consent.opt_outs_yesterday,
             "more_is_good": False,
             "points": left,
         },
         {
             "slug": "signups",
-            "name": "Signups",
             "value": people.signups,
-            "formula": "users who came in the period and are still here",
             "change": people.growth_percent,
             "change_unit": "%",
             "more_is_good": True,

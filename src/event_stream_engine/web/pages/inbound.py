@@ -24,7 +24,6 @@ from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.stats import change_percent, percent
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.dashboard import Kpi
-from event_stream_engine.web.formats import format_number
 from event_stream_engine.web.inbound_charts import chart_inbound, chart_week
 from event_stream_engine.web.key_figures import make_figure
 from event_stream_engine.web.periods import PERIODS, read_channel, read_period_with
@@ -102,50 +101,28 @@ def _describe_figures(found: Inbound, before: int, points: list[InboundPoint], w
     def count(intent: str) -> list[float | None]:
         return [point.by_intent[intent] for point in points]
 
-    people = "different numbers that wrote"
-    if not senders.is_exact:
-        people += f", estimated: 95 % between {format_number(senders.low)} and {format_number(senders.high)}"
     settings: list[dict[str, Any]] = [
         {
             "slug": "inbound_messages",
-            "name": "Messages received",
             "value": total,
-            "formula": "inbound messages, each once by its SID",
             "change": change_percent(total, before),
             "change_unit": "%",
             "points": [sum(point.by_intent.values()) for point in points],
         },
-        {"slug": "unique_senders", "name": "People who wrote", "value": senders.count, "formula": people},
+        {"slug": "unique_senders", "value": senders.count},
         {
-            "slug": "messages_per_user",
-            "name": "Messages per person",
+            "slug": "messages_per_sender",
             "value": found.per_sender,
-            "formula": "messages received / people who wrote",
             "reason": nobody,
             "share": (total, senders.count),
         },
         {
-            "slug": "immediate_responses",
-            "name": "Within 5 minutes",
+            "slug": "immediate_rate",
             "value": percent(found.immediate, total),
-            "unit": "%",
-            "formula": "received within 5 minutes of our last message to the person / messages received",
             "reason": nobody,
             "share": (found.immediate, total),
         },
-        {
-            "slug": "stop_commands",
-            "name": "STOP",
-            "value": found.by_intent["stop"],
-            "formula": "messages that are a STOP word, whatever the person’s consent was",
-            "points": count("stop"),
-        },
-        {
-            "slug": "unanswered_help",
-            "name": "HELP without a reply",
-            "value": found.unanswered_help,
-            "formula": "messages that are a HELP word, and that no automatic reply of ours answered",
-            "points": count("help"),
-        },
+        {"slug": "stop_commands", "value": found.by_intent["stop"], "points": count("stop")},
+        {"slug": "unanswered_help", "value": found.unanswered_help, "points": count("help")},
     ]
     return [make_figure(window=window, **figure) for figure in settings]

@@ -8,6 +8,7 @@ from event_stream_engine.web.pages import (
     campaign_messages,
     campaigns,
     compliance,
+    definitions,
     imports,
     inbound,
     monitoring,
@@ -33,6 +34,7 @@ PAGES = tuple(
         segments,
         imports,
         inbound,
+        definitions,
         compliance,
     )
 )

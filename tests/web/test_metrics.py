@@ -1,0 +1,215 @@
+"""The catalogue of metrics: each is answered where it says, each figure answered is in it, and people can read it."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+from typing import Any
+
+from event_stream_engine.analytics.catalogue import METRICS, SUBJECTS
+from event_stream_engine.analytics.compliance_check import prepare_check
+from event_stream_engine.analytics.metric import PERFORMANCE
+from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.messaging import outcomes
+from event_stream_engine.stream.log import append_own_events
+from event_stream_engine.web.app import compose_routes
+from tests.engine import Engine
+from tests.hand_overs import check, decision, hand_over, list_messages, start
+from tests.sending import add_campaign
+from tests.web.test_api import DOCUMENT, happen, happen_a_bit_of_all, inbound, receipt
+from tests.web.test_campaign_figures import DOCUMENT as CAMPAIGN_DOCUMENT
+from tests.web.test_room_pages import load_page
+
+# The shape of an answer: bins of a histogram, numerator and denominator of a rate.
+NO_FIGURES = {"since_seconds", "until_seconds", "numerator", "denominator"}
+# What a thing is called is no figure.
+NAMES = {"campaign_id", "campaign_name"}
+KINDS: dict[str, Any] = {"text": str, "yes or no": bool}
+ANSWERS = [(metric, answer) for metric in METRICS.values() for answer in metric.answers]
+ENDPOINTS = sorted({answer.endpoint for _, answer in ANSWERS})
+FRAME = {"as_of", "window", "time_zone", "rates", "unknown", "health"}
+LINK = re.compile(r'href="/definitions#([a-z_]+)"')
+
+Place = tuple[str, ...]
+
+
+def list_leaves(given: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Return the values of an answer with their places; an element of a list by its slug, if it has one."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            yield from list_leaves(value, (*path, name))
+    elif isinstance(given, list):
+        for number, value in enumerate(given):
+            name = value["slug"] if isinstance(value, dict) and "slug" in value else str(number)
+            yield from list_leaves(value, (*path, name))
+    else:
+        yield path, given
+
+
+def is_at(place: Place, pattern: str) -> bool:
+    keys = pattern.split(".")
+    return len(keys) == len(place) and all(key in ("*", name) for key, name in zip(keys, place, strict=True))
+
+
+async def happen_all(engine: Engine) -> str:
+    """Let happen what every metric needs to have a value, and return the campaign of it."""
+    at = (datetime.now(UTC) - timedelta(minutes=20)).replace(microsecond=0)
+    second = timedelta(seconds=1)
+    async with await connect(engine.url, "test") as conn:
+        await prepare_check(conn)
+        campaign_id = await start(conn, 5, at, name="Spring")
+        messages = await list_messages(conn, campaign_id)
+        arrived, retried, denied, waiting, refused = messages
+        events = [
+            outcomes.postponed(retried, at, 30008),
+            outcomes.skipped(denied, at, "consent_stop"),
+            outcomes.refused(refused, at, 30005),
+        ]
+        async with transaction(conn):
+            await append_own_events(conn, events)
+            await conn.execute(
+                "UPDATE outbox SET defer_reason = 'quiet_hours', due_at = %s WHERE message_id = %s",
+                (at + timedelta(hours=1), waiting),
+            )
+        await hand_over(conn, *(decision(campaign_id, one, at + 5 * second) for one in (arrived, retried)))
+        await check(conn)
+    await engine.project()
+    await happen(
+        engine,
+        *(receipt(at + 7 * second, f"SM{one.hex}", "sent") for one in (arrived, retried)),
+        *(receipt(at + 9 * second, f"SM{one.hex}", "delivered") for one in (arrived, retried)),
+        *(inbound(at, f"SM{word}", word, From="+14155551236") for word in ("help", "start", "thanks")),
+    )
+    stop = inbound(at + 30 * second, "SMstop", "STOP", From="+14152000000")
+    await happen(engine, stop)
+    await happen_a_bit_of_all(engine, at)
+    return str(campaign_id)
+
+
+async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, Any]]:
+    """Ask every endpoint; the comparison is one with a campaign that has not begun."""
+    async with await connect(engine.url, "test") as conn:
+        other = await add_campaign(conn, datetime.now(UTC), name="Draft")
+    answers = {}
+    for endpoint in ENDPOINTS:
+        asked = {"campaign_id": [campaign_id, str(other)]} if endpoint.endswith("/compare") else {}
+        answer = await engine.client.get(endpoint.format(campaign_id=campaign_id), params=asked)
+        assert answer.status_code == 200, answer.text
+        answers[endpoint] = answer.json()
+    return answers
+
+
+def has_reason(answer: dict[str, Any], place: Place) -> bool:
+    name = ".".join(place)
+    if place[0] == "kpis":
+        return bool(next(kpi["reason"] for kpi in answer["kpis"] if kpi["slug"] == place[1]))
+    return any(f"{name}.".startswith(f"{named}.") for named in answer["unknown"])
+
+
+async def test_every_metric_is_answered_where_the_catalogue_says(engine: Engine) -> None:
+    answers = await load_answers(engine, await happen_all(engine))
+    for metric, at in ANSWERS:
+        answer = answers[at.endpoint]
+        found = [(place, value) for place, value in list_leaves(answer) if is_at(place, at.path)]
+        assert found, f"{metric.slug}: {at.endpoint} has no {at.path}"
+        for place, value in found:
+            kind = KINDS.get(metric.unit, int | float)
+            if value is None:
+                assert has_reason(answer, place), f"{metric.slug}: {'.'.join(place)} is null without a reason"
+            else:
+                assert isinstance(value, kind), f"{metric.slug}: {'.'.join(place)} is {value!r}"
+                assert isinstance(value, bool) == (kind is bool), metric.slug
+
+
+async def test_every_figure_that_is_answered_is_in_the_catalogue(engine: Engine) -> None:
+    answers = await load_answers(engine, await happen_all(engine))
+    missing = []
+    for endpoint, answer in answers.items():
+        figures = {"progress": answer["progress"]} if "progress" in answer else answer
+        for place, value in list_leaves(figures):
+            is_figure = isinstance(value, int | float) and not isinstance(value, bool)
+            is_extra = (
+                place[0] in FRAME or place[-1] in NO_FIGURES or (place[0] == "kpis" and place[-1] != "value")
+            )
+            if is_figure and not is_extra and not has_entry(endpoint, place):
+                missing.append(f"{endpoint} {'.'.join(place)}")
+    assert not missing, f"add to analytics/catalogue.py: {missing}"
+
+
+def test_every_key_of_the_document_that_is_answered_is_in_the_catalogue() -> None:
+    missing = [
+        f"{endpoint} {'.'.join(place)}"
+        for endpoint, blocks in (DOCUMENT | {PERFORMANCE: CAMPAIGN_DOCUMENT}).items()
+        for place, _ in list_leaves(blocks)
+        if place[-1] not in NAMES and not has_entry(endpoint, place)
+    ]
+    assert not missing, f"add to analytics/catalogue.py: {missing}"
+
+
+def has_entry(endpoint: str, place: Place) -> bool:
+    return any(answer.endpoint == endpoint and is_at(place, answer.path) for _, answer in ANSWERS)
+
+
+def test_no_two_entries_mean_the_same_figure() -> None:
+    assert len(METRICS) == sum(len(subject.metrics) for subject in SUBJECTS), "a slug is there twice"
+    for (one, a), (other, b) in combinations(ANSWERS, 2):
+        keys = (a.path.split("."), b.path.split("."))
+        same = len(keys[0]) == len(keys[1]) and all(
+            "*" in pair or pair[0] == pair[1] for pair in zip(*keys, strict=True)
+        )
+        assert a.endpoint != b.endpoint or not same, f"{one.slug} and {other.slug}: {a.path}"
+
+
+def test_endpoints_of_the_catalogue_are_routes() -> None:
+    assert set(ENDPOINTS) <= set(compose_routes().openapi()["paths"])
+
+
+def test_only_a_rate_has_numerator_and_denominator() -> None:
+    for metric in METRICS.values():
+        assert bool(metric.numerator) == bool(metric.denominator), metric.slug
+        assert not metric.numerator or " / " in metric.formula, metric.slug
+        assert metric.answers, metric.slug
+        assert metric.window, metric.slug
+        assert metric.freshness, metric.slug
+
+
+async def test_catalogue_is_listed_and_each_metric_found_by_its_slug(engine: Engine) -> None:
+    listed = (await engine.get("/api/v1/metrics"))["items"]
+    assert [item["slug"] for item in listed] == list(METRICS)
+    one = await engine.get("/api/v1/metrics/delivery_rate")
+    assert one == next(item for item in listed if item["slug"] == "delivery_rate")
+    assert one["formula"] == "delivered / sent"
+    assert one["definition"] == "/definitions#delivery_rate"
+    missing = await engine.client.get("/api/v1/metrics/fame")
+    assert missing.status_code == 404
+    assert "'fame'" in missing.json()["detail"]
+
+
+async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) -> None:
+    campaign_id = await happen_all(engine)
+    defined = set((await load_page(engine, "/definitions")).ids)
+    assert set(METRICS) <= defined
+    for address in (
+        "/monitoring",
+        "/compliance",
+        "/inbound",
+        "/audience/figures",
+        f"/campaigns/{campaign_id}",
+    ):
+        page = await load_page(engine, address)
+        linked = LINK.findall(page.text)
+        assert len(linked) >= page.text.count('class="figure"'), f"{address}: a figure without its definition"
+        assert set(linked) <= defined
+
+
+async def test_definitions_are_found_by_words_and_by_keys_of_the_api(engine: Engine) -> None:
+    by_words = await load_page(engine, "/definitions?search=OPT_IN+rate")
+    assert 'id="opt_in_rate"' in by_words.text
+    assert 'id="delivery_rate"' not in by_words.text
+    by_key = await load_page(engine, "/definitions?search=messages_during_quiet_hours")
+    assert [one for one in by_key.ids if one in METRICS] == ["quiet_hours_violations"]
+    nothing = await load_page(engine, "/definitions?search=%3Cscript%3E")
+    assert "No definition has all of these words" in nothing.text
+    for page in (by_words, by_key, nothing):
+        assert page.refused == []
+        assert len(page.ids) == len(set(page.ids))
