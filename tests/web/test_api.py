@@ -220,6 +220,25 @@ async def test_hours_and_days_are_those_of_the_workspace(database_url: str, tmp_
         assert answer["inbound_analytics"]["volume_metrics"]["total_inbound_24h"] == 2
 
 
+async def test_the_past_of_the_opt_in_rate_is_told_apart_by_steps_of_minutes(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Quarter-hours would put the consent of 12:08 before 12:05."""
+    clock = SettableClock(NOON + MINUTE)
+    async with running_engine(database_url, make_settings(tmp_path), clock) as engine:
+        await engine.client.post("/api/v1/users", json={"phone_e164": "+14155551234"})
+        clock.set(NOON + 8 * MINUTE)
+        consent = {"state": "OPT_IN", "evidence": "form"}
+        answer = await engine.client.post("/api/v1/users/+14155551234/consent", json=consent)
+        assert answer.status_code == 201, answer.text
+        await engine.project()
+        clock.set(NOON + 20 * MINUTE)
+        dashboard = await engine.get("/api/v1/monitoring/dashboard", since=NOON.isoformat())
+        kpis = {kpi["slug"]: kpi["points"] for kpi in dashboard["kpis"]}
+        assert kpis["total_users"] == [0, 1, 1, 1, 1]
+        assert kpis["opt_in_rate"] == [None, 0, 100, 100, 100]
+
+
 REFUSED = [
     ({"period": "2d"}, "period"),
     ({"period": ""}, "period"),
