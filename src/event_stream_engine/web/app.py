@@ -134,6 +134,9 @@ async def _beat(resources: Resources, intake: Intake, process: processes.Process
                 await processes.beat(
                     conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
                 )
+        # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            return
         await asyncio.sleep(processes.BEAT_SECONDS)
 
 
