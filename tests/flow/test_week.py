@@ -3,17 +3,24 @@
 import gzip
 import json
 import random
+from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from event_stream_engine.infra.database import connect
+from event_stream_engine.analytics import rollups
+from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.ingest.importing import Imported, import_webhooks
+from event_stream_engine.kernel.clock import SettableClock
+from event_stream_engine.worker.projector import open_projector
 from event_stream_engine.worker.recount import recount
-from tests.engine import Engine
+from tests.engine import Engine, make_settings, running_engine
+from tests.flow.oracle import Oracle, export_rows
 
 WEEK = Path(__file__).parent.parent / "data" / "webhooks-week.ndjson.gz"
 EXPECTED: dict[str, Any] = json.loads(WEEK.with_name("webhooks-week.expected.json").read_text())
@@ -35,11 +42,11 @@ async def import_file(engine: Engine, file: Path) -> Imported:
     return imported
 
 
-async def read_figures(engine: Engine) -> dict[str, Any]:
+async def read_figures(engine: Engine, window: Mapping[str, str] = WINDOW) -> dict[str, Any]:
     """Every figure of the answers, without the moment they were made."""
     answers = {}
     for name in ("delivery", "errors", "inbound", "consent"):
-        answers[name] = await engine.get(f"/api/v1/analytics/{name}", **WINDOW)
+        answers[name] = await engine.get(f"/api/v1/analytics/{name}", **window)
         del answers[name]["as_of"]
     return answers
 
@@ -82,6 +89,8 @@ def assert_expected(figures: dict[str, Any]) -> None:
     assert inbound["by_intent"] == EXPECTED["inbound"]["by_intent"]
     assert inbound["by_day"] == EXPECTED["inbound"]["by_day"]
 
+    stops = consent["consent_analytics"]["consent_trends"]["stop_commands_24h"]
+    assert stops == EXPECTED["inbound"]["by_intent"]["stop"]
     assert consent["consent_analytics"]["stop_users"] == EXPECTED["consent"]["STOP"]
     assert consent["consent_analytics"]["opt_in_users"] == EXPECTED["consent"]["OPT_IN_again"]
 
@@ -128,3 +137,42 @@ async def test_the_shuffled_week_in_parts_gives_the_same_final_states(engine: En
     assert figures["inbound"]["by_intent"] == EXPECTED["inbound"]["by_intent"]
     assert figures["consent"]["consent_analytics"]["stop_users"] == EXPECTED["consent"]["STOP"]
     assert await recount(engine.url, repair=False, on_progress=lambda _: None) == []
+
+
+async def test_the_week_asked_for_in_another_zone_and_without_its_minutes_gives_the_same_figures(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Only the local days differ, which the oracle counts; the window is written in local time."""
+    zone, now = ZoneInfo("Asia/Kathmandu"), datetime(2026, 3, 12, tzinfo=UTC)
+    settings = make_settings(tmp_path, TIMEZONE=zone.key)
+    local = {
+        name: datetime.fromisoformat(at).astimezone(zone).replace(tzinfo=None).isoformat()
+        for name, at in WINDOW.items()
+    }
+    since, until = (datetime.fromisoformat(WINDOW[name]) for name in ("since", "until"))
+    async with (
+        running_engine(database_url, settings, SettableClock(now)) as engine,
+        await connect(database_url, "test") as conn,
+        await open_projector(database_url) as projector,
+    ):
+        await import_file(engine, WEEK)
+        await export_rows(conn, tmp_path)
+        with closing(Oracle(tmp_path, zone, now)) as oracle:
+            assert oracle.count(since, until, {}).by_status == EXPECTED["status_breakdown"]
+            by_day = oracle.inbound(since, until).by_day
+        assert by_day != EXPECTED["inbound"]["by_day"]
+        figures = await read_figures(engine, local)
+        assert figures["inbound"]["by_day"] == by_day
+        figures["inbound"]["by_day"] = EXPECTED["inbound"]["by_day"]
+        assert_expected(figures)
+
+        is_settled = True
+        while is_settled:
+            async with transaction(projector):
+                is_settled = await rollups.settle_day(projector, now)
+        async with transaction(projector):
+            await rollups.drop_old_minutes(projector, now + rollups.MINUTES_KEPT)
+        assert await engine.rows("SELECT count(*) FROM message_rollups WHERE grain = 'minute'") == [(0,)]
+        later = await read_figures(engine, local)
+        later["inbound"]["by_day"] = EXPECTED["inbound"]["by_day"]
+        assert later == figures

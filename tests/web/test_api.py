@@ -1,22 +1,18 @@
-"""The documented objects over HTTP: their keys and types, what is unknown, windows, zones, and refused questions."""
+"""Figures over HTTP: what is unknown, windows, zones, filters, and refused questions."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
-
-import pytest
 
 from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.ingest.callbacks import make_event
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.stream.log import append_events
+from tests.document import list_figures
 from tests.engine import ACCOUNT_SID, Engine, make_settings, running_engine
 
-DOCUMENT: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "document.json").read_text())
-ANALYTICS = [path for path in DOCUMENT if "/analytics/" in path]
+DOCUMENT = list_figures()
 FILTERED = ["/api/v1/analytics/delivery", "/api/v1/analytics/errors"]
 FILTERED_BY_CHANNEL = [*FILTERED, "/api/v1/analytics/inbound"]
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -53,54 +49,6 @@ async def happen_a_bit_of_all(engine: Engine, at: datetime) -> None:
         inbound(at + MINUTE, "SM3", "where is my order?", From="+14155551234"),
         inbound(at + MINUTE, "SM4", "STOP", From="+14155551235"),
     )
-
-
-def find_faults(expected: Any, given: Any, path: str) -> list[str]:
-    """Say where an answer does not have the document's keys and types."""
-    if given is None:
-        return []
-    if isinstance(expected, dict):
-        if all(name.isdigit() for name in expected) or path.startswith("user_demographics.by_"):
-            # Error codes and values of attributes: whichever there are, of one shape.
-            expected = dict.fromkeys(given, next(iter(expected.values())))
-        missing = [f"{path}.{name} is missing" for name in expected if name not in given]
-        return missing + [
-            fault
-            for name, value in expected.items()
-            for fault in find_faults(value, given.get(name), f"{path}.{name}")
-        ]
-    if isinstance(expected, list):
-        return [fault for each in given for fault in find_faults(expected[0], each, f"{path}[]")]
-    kinds = (int, float) if isinstance(expected, int | float) else (type(expected),)
-    right = isinstance(given, kinds) and not isinstance(given, bool)
-    return [] if right else [f"{path} is {given!r}, not like {expected!r}"]
-
-
-def list_nulls(given: Any, path: str) -> list[str]:
-    if isinstance(given, dict):
-        return [null for name, value in given.items() for null in list_nulls(value, f"{path}.{name}")]
-    return [path] if given is None else []
-
-
-@pytest.mark.parametrize("has_traffic", [True, False], ids=["with traffic", "empty"])
-async def test_every_answer_has_the_documents_keys_and_types_and_a_reason_for_each_null(
-    engine: Engine, has_traffic: bool
-) -> None:
-    if has_traffic:
-        await happen_a_bit_of_all(engine, datetime.now(UTC) - timedelta(minutes=30))
-    for path, expected in DOCUMENT.items():
-        answer = await engine.get(path)
-        unknown = answer.get("unknown", {})
-        for name, block in expected.items():
-            assert find_faults(block, answer[name], name) == []
-            for null in list_nulls(answer[name], name):
-                assert any(f"{null}.".startswith(f"{named}.") for named in unknown), f"{null} has no reason"
-        assert all(isinstance(reason, str) and reason for reason in unknown.values())
-        assert answer["time_zone"] == "UTC"
-        assert answer["as_of"].endswith("Z")
-        since, until = (datetime.fromisoformat(answer["window"][end]) for end in ("since", "until"))
-        assert until - since == timedelta(days=30 if path.endswith("/demographics") else 1)
-        assert answer["as_of"] >= answer["window"]["until"]
 
 
 async def test_what_other_parts_will_supply_is_null_with_a_reason(engine: Engine) -> None:
@@ -270,6 +218,25 @@ async def test_hours_and_days_are_those_of_the_workspace(database_url: str, tmp_
         answer = await engine.get("/api/v1/analytics/inbound", **local)
         assert answer["window"] == {"since": "2026-03-02T18:15:00Z", "until": "2026-03-02T19:15:00Z"}
         assert answer["inbound_analytics"]["volume_metrics"]["total_inbound_24h"] == 2
+
+
+async def test_the_past_of_the_opt_in_rate_is_told_apart_by_steps_of_minutes(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Quarter-hours would put the consent of 12:08 before 12:05."""
+    clock = SettableClock(NOON + MINUTE)
+    async with running_engine(database_url, make_settings(tmp_path), clock) as engine:
+        await engine.client.post("/api/v1/users", json={"phone_e164": "+14155551234"})
+        clock.set(NOON + 8 * MINUTE)
+        consent = {"state": "OPT_IN", "evidence": "form"}
+        answer = await engine.client.post("/api/v1/users/+14155551234/consent", json=consent)
+        assert answer.status_code == 201, answer.text
+        await engine.project()
+        clock.set(NOON + 20 * MINUTE)
+        dashboard = await engine.get("/api/v1/monitoring/dashboard", since=NOON.isoformat())
+        kpis = {kpi["slug"]: kpi["points"] for kpi in dashboard["kpis"]}
+        assert kpis["total_users"] == [0, 1, 1, 1, 1]
+        assert kpis["opt_in_rate"] == [None, 0, 100, 100, 100]
 
 
 REFUSED = [
