@@ -30,17 +30,6 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class _Sketch:
-    measure: str
-    messages: int
-    microseconds: int
-    fastest: int
-    slowest: int
-    places: list[int]
-    counts: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _NamedSketch:
     name: str
     messages: int
     microseconds: int
@@ -59,17 +48,17 @@ async def load_durations(
     callback before `sent`) to `sent`; `carrier`: from `sent` to `delivered`.
     """
     rows = await SQL.list_durations.many(conn, _Sketch, scope.parameters() | {"measures": list(measures)})
-    return dict.fromkeys(measures, Durations()) | {row.measure: _describe(row) for row in rows}
+    return dict.fromkeys(measures, Durations()) | {row.name: _describe(row) for row in rows}
 
 
 async def load_delivery_times_by(conn: Connection, scope: Scope, dimension: str) -> dict[str, Durations]:
     """Return the delivery times of a scope by campaign, channel, country or sender."""
     asked = scope.parameters(dimension) | {"measures": ["delivery"], "dimension": dimension}
-    rows = await SQL.list_durations_by.many(conn, _NamedSketch, asked)
+    rows = await SQL.list_durations_by.many(conn, _Sketch, asked)
     return {row.name: _describe(row) for row in rows}
 
 
-def _describe(row: _Sketch | _NamedSketch) -> Durations:
+def _describe(row: _Sketch) -> Durations:
     return Durations(
         count=row.messages,
         average_seconds=row.microseconds / row.messages / 1e6,

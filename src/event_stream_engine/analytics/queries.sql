@@ -496,7 +496,7 @@ HAVING sum(messages) > 0;
 -- name: list_durations :many
 -- for: the sketches of durations of a scope
 -- in: as count_messages; measures text[]
--- out: measure; messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays, in
+-- out: name (measure); messages, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays, in
 --      no order
 -- index: duration_rollups primary key
 -- note: some hundred elements for each month, day or quarter-hour, whatever the number of messages. They are summed under
@@ -517,8 +517,8 @@ WITH found AS MATERIALIZED (
     FROM placed
     GROUP BY 1
 )
-SELECT f.measure, f.messages, f.microseconds, f.fastest, f.slowest, g.places, g.counts
-FROM (SELECT number, min(measure) AS measure, sum(messages)::bigint AS messages, sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest,
+SELECT f.name, f.messages, f.microseconds, f.fastest, f.slowest, g.places, g.counts
+FROM (SELECT number, min(measure) AS name, sum(messages)::bigint AS messages, sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest,
              max(slowest) AS slowest
       FROM found GROUP BY number) AS f
 JOIN gathered g USING (number);
