@@ -22,7 +22,7 @@ BEGIN = datetime(
 ZONE = ZoneInfo("Australia/Lord_Howe")
 LATER = BEGIN + timedelta(days=60)
 CAMPAIGNS = [UUID(int=1), UUID(int=2)]
-SLICES = {"minute": (15,), "quarter": (0, 1, 2, 15), "day": (0, 1, 2, 4, 5, 6, 8, 15), "month": (0, 1, 2, 4, 5, 6, 8, 15)}  # fmt: skip
+SLICES = {"minute": (15,), "quarter": (0, 1, 2, 4, 8, 15), "day": (0, 1, 2, 4, 5, 6, 8, 15), "month": (0, 1, 2, 4, 5, 6, 8, 15)}  # fmt: skip
 NAMES = (
     ("campaign_id", 1, "'00000000-0000-0000-0000-000000000000'::uuid"),
     ("channel", 2, "''"),

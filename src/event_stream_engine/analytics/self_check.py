@@ -21,7 +21,7 @@ SQL = load_queries(__package__)
 ACTOR = Actor("engine:self-check")
 # What each grain is made of, and the slices it has.
 _MADE_OF = {"minute": "raw", "quarter": "raw", "day": "quarter", "month": "day"}
-_QUARTER_SLICES = (0, 1, 2, 15)
+_QUARTER_SLICES = (0, 1, 2, 4, 8, 15)
 QUARTER = timedelta(minutes=15)
 
 

@@ -87,7 +87,9 @@ async def load_dashboard(
     points = await list_delivery_points(conn, scope, step, zone)
     bins = list_bins(window, step, zone)
     changes = await SQL.list_user_changes.many(
-        conn, _UserChange, {"bins": bins, "until": now, "coarsest": coarsest_grain(step)}
+        conn,
+        _UserChange,
+        {"bins": bins, "ends": window.until, "until": now, "coarsest": coarsest_grain(step)},
     )
     active = await SQL.list_active_campaigns.many(conn, _ActiveCampaigns, {"instants": bins})
     uptime = await list_uptime(conn, now, UPTIME_DAYS)

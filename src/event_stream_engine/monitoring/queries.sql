@@ -89,18 +89,20 @@ SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 
 -- name: list_user_changes :many
 -- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back
--- in: bins timestamptz[]; until; coarsest: grain that no bin cuts
+-- in: bins timestamptz[]; ends: of the last bin; until; coarsest: grain that no bin cuts
 -- out: bin (start), users (new), opt_ins (transitions into OPT_IN less those out of it)
 -- index: signup_rollups and consent_rollups primary keys
--- note: cost follows the number of buckets, not of users
+-- note: cost follows the number of buckets, not of users; what came after the bins, up to now, counts in the last one
 SELECT bin, sum(users)::bigint AS users, sum(opt_ins)::bigint AS opt_ins
 FROM (
     SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])] AS bin, users, 0 AS opt_ins
-    FROM signup_counts((%(bins)s::timestamptz[])[1], %(until)s, %(coarsest)s)
+    FROM (VALUES ((%(bins)s::timestamptz[])[1], %(ends)s::timestamptz, %(coarsest)s), (%(ends)s, %(until)s, 'month')) AS s (since, until, coarsest),
+         signup_counts(s.since, s.until, s.coarsest)
     UNION ALL
     SELECT (%(bins)s::timestamptz[])[width_bucket(at, %(bins)s::timestamptz[])], 0,
            CASE WHEN to_state = 'OPT_IN' THEN transitions WHEN from_state = 'OPT_IN' THEN -transitions ELSE 0 END
-    FROM consent_counts((%(bins)s::timestamptz[])[1], %(until)s, %(coarsest)s)
+    FROM (VALUES ((%(bins)s::timestamptz[])[1], %(ends)s::timestamptz, %(coarsest)s), (%(ends)s, %(until)s, 'month')) AS s (since, until, coarsest),
+         consent_counts(s.since, s.until, s.coarsest)
 ) AS changes
 GROUP BY bin;
 

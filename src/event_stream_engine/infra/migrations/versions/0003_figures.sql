@@ -30,14 +30,14 @@ CREATE INDEX local_days_months ON local_days (starts_at) WHERE starts_at = month
 -- and not a million. slice_at says which of them serves a question. Days and months come about when a day is settled,
 -- and from then on only what comes late is added to them.
 CREATE FUNCTION rollup_targets(at timestamptz, campaign_id uuid, channel text, country text, sender text)
-RETURNS TABLE (grain text, slice integer, bucket timestamptz, campaign_id uuid, channel text, country text, sender text) STABLE ROWS 21 LANGUAGE sql AS $$
+RETURNS TABLE (grain text, slice integer, bucket timestamptz, campaign_id uuid, channel text, country text, sender text) STABLE ROWS 23 LANGUAGE sql AS $$
     SELECT t.grain, t.slice, t.bucket,
            CASE WHEN t.slice & 1 <> 0 THEN $2 ELSE '00000000-0000-0000-0000-000000000000' END,
            CASE WHEN t.slice & 2 <> 0 THEN $3 ELSE '' END, CASE WHEN t.slice & 4 <> 0 THEN $4 ELSE '' END, CASE WHEN t.slice & 8 <> 0 THEN $5 ELSE '' END
     FROM (
         SELECT 'minute' AS grain, 15 AS slice, bucket_of('minute', $1) AS bucket WHERE $1 >= (SELECT s.minutes_since FROM rollup_settings s)
         UNION ALL
-        SELECT 'quarter', kept.slice, bucket_of('quarter', $1) FROM (VALUES (0), (1), (2), (15)) AS kept (slice)
+        SELECT 'quarter', kept.slice, bucket_of('quarter', $1) FROM (VALUES (0), (1), (2), (4), (8), (15)) AS kept (slice)
         UNION ALL
         SELECT kept.grain, kept.slice, CASE kept.grain WHEN 'day' THEN d.starts_at ELSE d.month_starts_at END
         FROM (SELECT l.starts_at, l.month_starts_at FROM local_days l WHERE l.starts_at <= $1 ORDER BY l.starts_at DESC LIMIT 1) AS d,
@@ -48,7 +48,7 @@ RETURNS TABLE (grain text, slice integer, bucket timestamptz, campaign_id uuid, 
 $$;
 
 CREATE FUNCTION slice_at(grain text, asked_slice integer) RETURNS integer IMMUTABLE PARALLEL SAFE LANGUAGE sql
-    RETURN CASE WHEN grain IN ('day', 'month') OR grain = 'quarter' AND asked_slice <= 2 THEN asked_slice ELSE 15 END;
+    RETURN CASE WHEN grain IN ('day', 'month') OR grain = 'quarter' AND asked_slice IN (0, 1, 2, 4, 8) THEN asked_slice ELSE 15 END;
 
 -- When the bucket that begins at an instant ends.
 CREATE FUNCTION bucket_end(grain text, begins timestamptz) RETURNS timestamptz STABLE LANGUAGE sql
