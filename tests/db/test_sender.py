@@ -117,7 +117,8 @@ async def test_transient_failures_are_tried_again_later_and_at_last_given_up(
             clock.set(
                 max(clock.now() + timedelta(seconds=0.7), row[0])
             )  # not always at a second's closed end
-            waits.append(row[0])
+            if row[0] not in waits:  # a claim whose second was over before its call began comes once more
+                waits.append(row[0])
             await drive(sender)
         assert len(provider.taken) == MOST_ATTEMPTS
         gaps = [later - earlier for earlier, later in pairwise(waits)]
