@@ -92,8 +92,7 @@ def read_period(request: Request) -> Period:
 
     Errors: Invalid naming the parameter.
     """
-    refuse_unknown(request, _WINDOW_PARAMETERS)
-    return _read_period(request)
+    return read_period_with(request)
 
 
 def read_period_with(request: Request, *filters: str, default: str = "24h") -> Period:
@@ -111,15 +110,6 @@ def read_channel(request: Request) -> str | None:
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     return channel
-
-
-def read_window(request: Request, default: str) -> Window:
-    """Read the window of an answer without filters, for which another period than 24h holds when none is asked for.
-
-    Errors: Invalid naming the parameter.
-    """
-    refuse_unknown(request, _WINDOW_PARAMETERS)
-    return _read_period(request, default).window
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:

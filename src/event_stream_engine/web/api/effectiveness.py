@@ -12,7 +12,7 @@ from event_stream_engine.analytics.rates import Rate
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame, describe_rate
-from event_stream_engine.web.periods import PERIOD_PARAMETERS, describe_window, read_period, read_window
+from event_stream_engine.web.periods import PERIOD_PARAMETERS, describe_window, read_period, read_period_with
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
@@ -22,7 +22,7 @@ _EFFECTIVENESS_PERIOD, _FUNNEL_PERIOD = "30d", "90d"  # as in the document
 @router.get("/effectiveness", openapi_extra=describe_window(_EFFECTIVENESS_PERIOD))
 async def show_effectiveness(request: Request) -> dict[str, Any]:
     """Campaigns made in the window by delivery rate, counted over all their message rows; by segment and template too."""
-    window = read_window(request, _EFFECTIVENESS_PERIOD)
+    window = read_period_with(request, default=_EFFECTIVENESS_PERIOD).window
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
         found = await list_effectiveness(conn, window)
     return describe_frame(request, window) | {
@@ -57,7 +57,7 @@ async def show_funnel(request: Request) -> dict[str, Any]:
 
     Counted from the rows at the moment of the request: its cost follows the people of the window.
     """
-    window = read_window(request, _FUNNEL_PERIOD)
+    window = read_period_with(request, default=_FUNNEL_PERIOD).window
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
         found = await load_funnel(conn, window)
     subscribed = found.steps["subscribed"]
