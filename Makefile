@@ -33,7 +33,7 @@ run: setup ## Start the engine with demo traffic; Ctrl-C stops it
 	@exec $(BIN)/ese up --demo
 
 test: setup-dev ## Run the whole test suite
-	@sh tests/browser/provide_chromium.sh
+	@sh tests/provide_programs.sh
 	@exec $(BIN)/python -m pytest
 
 check: setup-dev ## Check format, lint, types, layers; run the quick tests
