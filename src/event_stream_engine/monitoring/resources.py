@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.processes import MISSING_AFTER, Process
+from event_stream_engine.monitoring.redis_server import RedisLook, RedisProbe
 from event_stream_engine.monitoring.sampling import Sample, Sampler
 
 SQL = load_queries(__package__)
@@ -82,6 +83,11 @@ async def load_utilization(conn: Connection, now: datetime) -> Utilization:
     )
 
 
+async def note_redis(conn: Connection, at: datetime, found: RedisLook) -> None:
+    """Keep what was found of Redis, and since when it is there or away."""
+    await SQL.note_redis.execute(conn, asdict(found) | {"now": at})
+
+
 async def drop_old_resources(conn: Connection, now: datetime) -> None:
     """Forget what is kept no longer."""
     await SQL.drop_old_resources.execute(
@@ -94,13 +100,17 @@ async def run_sampler(
 ) -> None:
     """Sample until told to stop, at the same instants in every process, so that their samples can be added up."""
     sampler = await asyncio.to_thread(Sampler, settings.data_dir)
+    probe = None if settings.redis_url is None else RedisProbe(settings.redis_url)
     while not stopping.is_set():
         at = clock.now()
         sample = await asyncio.to_thread(sampler.look)
+        redis = None if probe is None else await probe.look()
         try:
             # A session of its own each time: an idle one would hold a connection for one statement in ten seconds.
             async with await connect(url, "ese-sampler", statement_timeout_ms=5000) as conn:
                 await add_sample(conn, process.id, process.kind, at, sample)
+                if redis is not None:
+                    await note_redis(conn, at, redis)
         except psycopg.Error as error:
             _logger.warning("resources could not be noted: %s", type(error).__name__)
         with suppress(TimeoutError):

@@ -5,7 +5,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
@@ -23,6 +22,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.resources import run_sampler
+from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
@@ -71,7 +71,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
             feed = Feed(pool)
-            resources = Resources(settings, pool, clock, feed)
+            watch = HealthWatch(database_url, clock)
+            resources = Resources(settings, pool, clock, feed, watch, intake)
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
@@ -79,6 +80,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
+                asyncio.create_task(watch.run()),
                 asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
                 asyncio.create_task(_beat(resources, intake, process)),
             ]
@@ -132,9 +134,7 @@ async def _beat(resources: Resources, intake: Intake, process: processes.Process
     while True:
         with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
             async with resources.pool.connection() as conn:
-                await processes.beat(
-                    conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
-                )
+                await processes.beat(conn, processes.refresh(process, resources.clock.now(), intake.spooled))
         # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             return
