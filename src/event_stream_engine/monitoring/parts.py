@@ -85,10 +85,10 @@ def describe_database(database: Database, latency_ms: float) -> HealthRow:
         "Database",
         "warning" if crowded else "ok",
         f"{latency_ms:.1f} ms · {database.connections} of {database.most_connections} connections · {kind}, PostgreSQL {database.major}",
-        None if crowded else database.started_at,
-        "Soon nobody can connect any more" if crowded else "",
-        "Raise `max_connections`, or run fewer processes on this database." if crowded else "",
-        {
+        since=None if crowded else database.started_at,
+        consequence="Soon nobody can connect any more" if crowded else "",
+        advice="Raise `max_connections`, or run fewer processes on this database." if crowded else "",
+        figures={
             "latency_ms": round(latency_ms, 2),
             "connections": database.connections,
             "most_connections": database.most_connections,
@@ -102,9 +102,22 @@ def describe_away(reason: str, since: datetime) -> HealthRow:
         "Database",
         "failed",
         f"away: {reason}",
-        since,
-        "Webhooks are kept on disk, figures stand still, nothing is sent",
-        "Look at the database’s own log and start it; `ese doctor` tells what it finds.",
+        since=since,
+        consequence="Webhooks are kept on disk, figures stand still, nothing is sent",
+        advice="Look at the database’s own log and start it; `ese doctor` tells what it finds.",
+    )
+
+
+def describe_silence(since: datetime) -> HealthRow:
+    """Describe what a page sees when nobody answers it."""
+    return HealthRow(
+        "web",
+        "Web",
+        "failed",
+        "nobody answers this page",
+        since=since,
+        consequence="What is shown is as it was then; webhooks may be refused",
+        advice="Start `ese serve`, or see to the network between here and there.",
     )
 
 
@@ -119,11 +132,11 @@ def describe_processes(kind: str, live: Sequence[Process], now: datetime) -> Hea
         _name_kind(kind),
         "warning" if mixed else "ok",
         f"{len(live)} running · beat {round(age)} s ago",
-        min(process.started_at for process in live),
-        "Two versions work on one database" if mixed else "",
-        "Restart those of the older version." if mixed else "",
-        f"{where} · version {' and '.join(versions)}",
-        {"running": len(live), "beat_age_seconds": round(age, 1)},
+        since=min(process.started_at for process in live),
+        consequence="Two versions work on one database" if mixed else "",
+        advice="Restart those of the older version." if mixed else "",
+        detail=f"{where} · version {' and '.join(versions)}",
+        figures={"running": len(live), "beat_age_seconds": round(age, 1)},
     )
 
 
@@ -137,10 +150,10 @@ def describe_missing(kind: str, last_seen_at: datetime | None) -> HealthRow:
         _name_kind(kind),
         "failed",
         "none is running",
-        last_seen_at,
-        consequence,
-        f"Start `{command}`.",
-        {"running": 0, "beat_age_seconds": None},
+        since=last_seen_at,
+        consequence=consequence,
+        advice=f"Start `{command}`.",
+        figures={"running": 0, "beat_age_seconds": None},
     )
 
 
@@ -171,10 +184,10 @@ def describe_loops(live: Sequence[Process], now: datetime) -> list[HealthRow]:
             "Worker loops",
             "failed",
             f"the {name} of {place} has stood still for {_word(silent)}",
-            at,
-            LOOPS[name].consequence,
-            f"Look at the log of that worker for the {name}; then end it with `kill {process.pid}` on {process.host} and start `ese work`, unless a supervisor does.",
-            figures,
+            since=at,
+            consequence=LOOPS[name].consequence,
+            advice=f"Look at the log of that worker for the {name}; then end it with `kill {process.pid}` on {process.host} and start `ese work`, unless a supervisor does.",
+            figures=figures,
         )
     ]
 
@@ -188,12 +201,12 @@ def describe_lag(lag: Lag, now: datetime) -> HealthRow:
         "Event lag",
         "warning" if late else "ok",
         f"{count} · {_word(seconds)}",
-        lag.oldest_at if late else None,
-        "Figures and statuses are behind by as much" if late else "",
-        "See that a worker runs, and whether a transaction was left open: it holds up the reading."
+        since=lag.oldest_at if late else None,
+        consequence="Figures and statuses are behind by as much" if late else "",
+        advice="See that a worker runs, and whether a transaction was left open: it holds up the reading."
         if late
         else "",
-        {"events": lag.events, "seconds": round(seconds, 1)},
+        figures={"events": lag.events, "seconds": round(seconds, 1)},
     )
 
 
@@ -217,10 +230,10 @@ def describe_unsent(unsent: Sequence[Unsent], now: datetime) -> HealthRow:
         "nothing waits"
         if oldest is None
         else f"due {_word(seconds or 0)} ago, {whose}{'' if stuck else ', at its pace'}",
-        stuck.oldest_due_at if stuck else None,
-        "Nothing of it was handed over in the last minute" if stuck else "",
-        "See whether the provider answers: `ese doctor`, and the log of the worker." if stuck else "",
-        {"due_seconds": seconds},
+        since=stuck.oldest_due_at if stuck else None,
+        consequence="Nothing of it was handed over in the last minute" if stuck else "",
+        advice="See whether the provider answers: `ese doctor`, and the log of the worker." if stuck else "",
+        figures={"due_seconds": seconds},
     )
 
 
@@ -239,13 +252,17 @@ def describe_spool(live: Sequence[Process]) -> HealthRow:
         f"{events:,} events wait on disk · {used / MB:,.1f} MB, {100 * share:.0f} % of the limit"
         if events
         else "empty",
-        since,
-        "Webhooks will be refused" if full else "",
-        "Bring the database back; the spool empties by itself."
+        since=since,
+        consequence="Webhooks will be refused" if full else "",
+        advice="Bring the database back; the spool empties by itself."
         + (" Or raise ESE_SPOOL_LIMIT_MB." if full else "")
         if events
         else "",
-        {"events": events, "used_mb": round(used / MB, 2), "limit_share_percent": round(100 * share, 2)},
+        figures={
+            "events": events,
+            "used_mb": round(used / MB, 2),
+            "limit_share_percent": round(100 * share, 2),
+        },
     )
 
 
@@ -260,10 +277,12 @@ def describe_dead_letters(database: Database) -> HealthRow:
         "Dead letters",
         "warning" if count else "ok",
         f"{count:,} to look at" if count else "none",
-        database.oldest_dead_letter_at,
-        "What they tell is in no figure" if count else "",
-        "Read their reasons in `dead_letters`, put right what they name, then `ese replay`." if count else "",
-        {"events": count},
+        since=database.oldest_dead_letter_at,
+        consequence="What they tell is in no figure" if count else "",
+        advice="Read their reasons in `dead_letters`, put right what they name, then `ese replay`."
+        if count
+        else "",
+        figures={"events": count},
     )
 
 
@@ -282,9 +301,9 @@ def describe_provider(live: Sequence[Process]) -> list[HealthRow]:
             "Provider",
             "warning",
             "not configured",
-            min(worker.started_at for worker in workers),
-            "Messages cannot be handed over",
-            "Set ESE_TWILIO_ACCOUNT_SID and ESE_TWILIO_AUTH_TOKEN, and start the worker anew.",
+            since=min(worker.started_at for worker in workers),
+            consequence="Messages cannot be handed over",
+            advice="Set ESE_TWILIO_ACCOUNT_SID and ESE_TWILIO_AUTH_TOKEN, and start the worker anew.",
         )
     ]
 
@@ -297,10 +316,10 @@ def describe_sealing(unsealed: int, oldest_at: datetime | None, now: datetime) -
         "Audit trail",
         "warning" if late else "ok",
         f"{unsealed:,} entries not sealed · {_word(seconds)}" if unsealed else "sealed",
-        oldest_at if late else None,
-        "A change of these entries would not be noticed" if late else "",
-        "See that a worker runs; its log names what keeps it from sealing." if late else "",
-        {"entries": unsealed, "seconds": round(seconds, 1)},
+        since=oldest_at if late else None,
+        consequence="A change of these entries would not be noticed" if late else "",
+        advice="See that a worker runs; its log names what keeps it from sealing." if late else "",
+        figures={"entries": unsealed, "seconds": round(seconds, 1)},
     )
 
 
@@ -312,10 +331,10 @@ def describe_checking(oldest_at: datetime | None, now: datetime) -> HealthRow:
         "Compliance check",
         "warning" if late else "ok",
         f"{_word(seconds)} behind" if oldest_at else "up to date",
-        oldest_at if late else None,
-        "Violations since then are not found yet" if late else "",
-        "See that a worker runs, and whether a transaction was left open." if late else "",
-        {"seconds": round(seconds, 1)},
+        since=oldest_at if late else None,
+        consequence="Violations since then are not found yet" if late else "",
+        advice="See that a worker runs, and whether a transaction was left open." if late else "",
+        figures={"seconds": round(seconds, 1)},
     )
 
 
@@ -327,10 +346,10 @@ def describe_redis(redis: RedisState) -> HealthRow:
         "Redis",
         "warning" if away else "ok",
         redis.fault or f"{redis.latency_ms:.1f} ms · {memory} MB",
-        redis.since,
-        "The engine itself goes on without it" if away else "",
-        "Start it, or correct ESE_REDIS_URL." if away else "",
-        {"latency_ms": redis.latency_ms, "memory_mb": memory},
+        since=redis.since,
+        consequence="The engine itself goes on without it" if away else "",
+        advice="Start it, or correct ESE_REDIS_URL." if away else "",
+        figures={"latency_ms": redis.latency_ms, "memory_mb": memory},
     )
 
 

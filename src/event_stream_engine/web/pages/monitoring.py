@@ -16,7 +16,7 @@ from event_stream_engine.kernel.errors import Unavailable
 from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.monitoring import feed
 from event_stream_engine.monitoring.dashboard import load_dashboard
-from event_stream_engine.monitoring.parts import describe_away, describe_missing
+from event_stream_engine.monitoring.parts import describe_away, describe_silence
 from event_stream_engine.web.delivery_charts import (
     chart_delivery_rate,
     chart_delivery_time,
@@ -90,7 +90,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         zone=zone,
         public_url=resources.settings.public_url,
         dashboard=dashboard,
-        outages=(describe_away("it does not answer", now), describe_missing("web", now)),
+        outages=(describe_away("it does not answer", now), describe_silence(now)),
         totals=(
             ("delivered", "delivered", sum(point.delivered for point in points)),
             ("in-flight", "in flight", sum(point.in_flight for point in points)),

@@ -1,16 +1,16 @@
 // Asks every few seconds whether the engine is all right, at an address that costs little, and says loudly when it is
 // not: also when the answer itself stays away.
 
-const outage = document.getElementById("outage");
+const watched = document.getElementById("watched");
 const EVERY_MS = 3000;
 const UNSEEN_MS = 15_000; // in a tab that nobody looks at; its title still tells
 const ANSWER_MS = 5000;
 
-if (outage) {
-  const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium", timeZone: outage.dataset.zone });
+if (watched) {
+  const clock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium", timeZone: watched.dataset.zone });
   const icon = document.querySelector("link[rel=icon]");
   const title = document.title;
-  const icons = { ok: icon.href, failed: outage.dataset.failedIcon };
+  const icons = { ok: icon.href, failed: watched.dataset.failedIcon };
   let silentSince = null;
 
   const look = async () => {
@@ -43,18 +43,20 @@ if (outage) {
     const form = document.getElementById(away ? "outage-database" : "outage-web").content.cloneNode(true);
     const since = new Date(away ?? silentSince);
     form.querySelector("time").textContent = `since ${clock.format(since)}`;
-    const [shown] = outage.children;
-    if (!shown || !shown.isEqualNode(form.firstElementChild)) outage.replaceChildren(form);
+    const page = document.implementation.createHTMLDocument();
+    page.body.innerHTML = '<div id="outage" data-live></div>';
+    page.body.firstElementChild.append(form);
+    document.dispatchEvent(new CustomEvent("live:fresh", { detail: page }));
   };
 
   const announce = () => {
-    const failed = outage.querySelector("[data-failed]")?.dataset.failed;
+    const failed = watched.querySelector("[data-failed]")?.dataset.failed;
     document.title = failed ? `Failed: ${failed} · ${title}` : title;
     const wanted = failed ? icons.failed : icons.ok;
     if (icon.href !== wanted) icon.href = wanted;
   };
 
-  new MutationObserver(announce).observe(outage, { childList: true, subtree: true, attributes: true });
+  new MutationObserver(announce).observe(watched, { childList: true, subtree: true, attributes: true });
   announce();
   setTimeout(look, EVERY_MS);
 }
