@@ -59,7 +59,7 @@ async def load_health(conn: Connection, now: datetime) -> Health:
         rows=[
             parts.describe_database(database, database_ms),
             *[await _describe_kind(conn, kind, known, now) for kind in processes.NEEDED_KINDS],
-            *parts.describe_loops(live, now),
+            parts.describe_loops(live, now),
             parts.describe_lag(lag, now),
             parts.describe_unsent(unsent, now),
             parts.describe_spool(live),
@@ -67,7 +67,7 @@ async def load_health(conn: Connection, now: datetime) -> Health:
             *parts.describe_provider(live),
             parts.describe_sealing(chain.unsealed, chain.oldest_unsealed_at, now),
             parts.describe_checking(oldest_unchecked_at, now),
-            *([] if redis is None else [parts.describe_redis(redis)]),
+            parts.describe_redis(redis),
         ],
         connections=database.connections,
         most_connections=database.most_connections,

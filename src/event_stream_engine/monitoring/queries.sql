@@ -109,6 +109,36 @@ SELECT (SELECT max(mean) FROM used WHERE kind = 'host' AND metric = 'cpu_percent
        (SELECT sum(mean) FROM used WHERE kind = 'host' AND metric IN ('disk_reads_per_second', 'disk_writes_per_second')) AS disk_operations_per_second,
        (SELECT jsonb_object_agg(u.key, u.value) FROM living, jsonb_each(limits -> 'unknown') AS u) AS reasons;
 
+-- name: list_resource_points :many
+-- for: what hosts and kinds of processes used over time
+-- in: grain, since, until, bins timestamptz[]
+-- out: host, kind (host, web, worker), metric, bin, mean (of processes: of all of the kind together), peak (of one of them)
+-- index: resource_rollups primary key
+-- note: processes sample at the same instants, so that their sums in a bucket divided by the number of instants are what
+--       all used together, also when one took the place of another; a share of its own limit is that of the worst
+WITH used AS (
+    SELECT bucket, host, kind, metric, max(peak) AS peak,
+           CASE metric WHEN 'open_files_percent' THEN max(sum / count) ELSE sum(sum) / max(count) END AS mean
+    FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+    GROUP BY bucket, host, kind, metric
+)
+SELECT host, kind, metric, (%(bins)s::timestamptz[])[greatest(1, width_bucket(bucket, %(bins)s::timestamptz[]))] AS bin, avg(mean) AS mean, max(peak) AS peak
+FROM used GROUP BY host, kind, metric, bin ORDER BY host, kind, bin;
+
+-- name: list_resource_uses :many
+-- for: what each host and process used in a window
+-- in: grain, since, until, most (processes and hosts)
+-- out: host, kind, pid (0: the host), seen_at (its last bucket), means jsonb and peaks jsonb (by metric), limits jsonb (NULL: of one that is gone)
+-- index: resource_rollups and processes primary keys
+-- note: the newest first, so that a process that was restarted a thousand times does not hide those that live
+SELECT u.host, u.kind, u.pid, max(u.seen_at) AS seen_at, jsonb_object_agg(u.metric, u.mean) AS means, jsonb_object_agg(u.metric, u.peak) AS peaks,
+       (SELECT p.limits FROM processes p WHERE p.host = u.host AND (u.kind = 'host' OR (p.kind = u.kind AND p.pid = u.pid)) ORDER BY p.beat_at DESC LIMIT 1) AS limits
+FROM (SELECT host, kind, pid, metric, max(bucket) AS seen_at, sum(sum) / sum(count) AS mean, max(peak) AS peak
+      FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+      GROUP BY host, kind, pid, metric) AS u
+GROUP BY u.host, u.kind, u.pid
+ORDER BY seen_at DESC, u.host, u.kind, u.pid LIMIT %(most)s;
+
 -- name: drop_old_resources :exec
 -- for: what is kept no longer
 -- in: minutes_until, quarters_until

@@ -37,6 +37,7 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     replies,
+    resources,
     rules,
     segments,
     templates,
@@ -72,8 +73,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         ) as pool:
             feed = Feed(pool)
             watch = HealthWatch(database_url, clock)
-            resources = Resources(settings, pool, clock, feed, watch, intake)
-            app.state.resources = resources
+            shared = Resources(settings, pool, clock, feed, watch, intake)
+            app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
@@ -82,7 +83,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 asyncio.create_task(feed.run()),
                 asyncio.create_task(watch.run()),
                 asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
-                asyncio.create_task(_beat(resources, intake, process)),
+                asyncio.create_task(_beat(shared, intake, process)),
             ]
             try:
                 yield
@@ -106,7 +107,16 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
+    figures = (
+        analytics,
+        audience,
+        inbound,
+        campaign_figures,
+        effectiveness,
+        compliance,
+        monitoring,
+        resources,
+    )
     for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
