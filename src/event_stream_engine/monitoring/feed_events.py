@@ -42,7 +42,7 @@ BEGINNING = FeedPlace("0", 0)
 class FeedEvent:
     """One event of the log with what the projection knows of its message, reply or campaign.
 
-    `source` tells its kind; None for a dead letter. Only what has a kind is shown.
+    `source` tells its kind; None for what had no effect. Only what has a kind is shown.
     """
 
     xid: str

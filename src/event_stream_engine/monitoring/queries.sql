@@ -132,7 +132,7 @@ SELECT count(*) FROM campaigns WHERE state = 'running';
 -- name: list_feed_rows :many
 -- for: the log between two places as the live feed sees it
 -- in: after_xid, after_id (exclusive); until_xid, until_id (inclusive); most (events); newest: the last of them, else the first
--- out: xid (text), id, received_at, source (event type and variant; NULL: a dead letter), message_id, campaign_id,
+-- out: xid (text), id, received_at, source (event type and variant; NULL: without effect), message_id, campaign_id,
 --      campaign_name, phone, channel, body, intent, is_auto_replied, error_code (of this event), delivery_seconds,
 --      recipients (of a campaign), people (whose consent changed), consent_source, reason, severity, message; oldest first
 -- index: events (xid, id) of each partition, merged; dead_letters (received_on, dedupe_key), messages primary key and
@@ -140,7 +140,8 @@ SELECT count(*) FROM campaigns WHERE state = 'running';
 -- note: every event of the range, also what is not shown, so that a read costs the same whatever it holds and the place
 --       moves on. The branch that is not asked for is not begun. Only a START is looked up in the ledger: whether it
 --       opened anything depends on the state it found.
-SELECT e.xid::text, e.id, e.received_at, CASE WHEN d.id IS NULL THEN concat_ws(' ', e.event_type, CASE e.event_type
+SELECT e.xid::text, e.id, e.received_at,
+       CASE WHEN d.id IS NULL AND (coalesce(m.id, i.id) IS NOT NULL OR split_part(e.event_type, '.', 1) IN ('campaign', 'audience', 'alert')) THEN concat_ws(' ', e.event_type, CASE e.event_type
            WHEN 'receipt.received' THEN r.status
            WHEN 'inbound.received' THEN CASE i.intent WHEN 'stop' THEN 'stopped' WHEN 'start' THEN (
                SELECT 'started' FROM consent_history(ARRAY[i.from_phone]) AS h WHERE h.message_sid = r.sid AND h.state_before <> h.state_after) END

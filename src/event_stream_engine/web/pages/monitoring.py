@@ -108,7 +108,7 @@ async def narrow_feed(request: Request) -> Response:
     def read(name: str) -> str:
         return str(form.get(name) or "").strip()
 
-    query = {name: read(name) for name in ("period", "since", "until", "campaign", "error_code", "person")}
+    query = {name: read(name) for name in ("period", "since", "until", *FILTERS)}
     query["kind"] = ",".join(map(str, form.getlist("kind")))
     if number := read("number"):
         query["person"] = make_reference(resources_of(request).settings.secret_key, read_number(number))
