@@ -83,7 +83,9 @@ class _Reply:
 
 async def load_story(conn: Connection, name: str) -> Story:
     """Load the story of a message by its id or by the provider's SID; inside one snapshot. Errors: NotFound."""
-    message = await SQL.find_story_message.maybe(conn, StoryMessage, {"id": _read_id(name), "sid": name.replace("\0", "")})
+    message = await SQL.find_story_message.maybe(
+        conn, StoryMessage, {"id": _read_id(name), "sid": name.replace("\0", "")}
+    )
     if message is None:
         raise NotFound(
             "There is no such message. Give its id, or the provider's SID; one that was never projected is not known."
