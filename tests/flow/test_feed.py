@@ -32,6 +32,7 @@ from event_stream_engine.monitoring.feed_events import (
     parse_place,
 )
 from event_stream_engine.stream.log import Event, append_events, append_own_events
+from event_stream_engine.web.api import feed as api_feed
 from event_stream_engine.web.app import build_app
 from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.worker.projector import run_projector
@@ -376,6 +377,28 @@ async def test_shown_and_left_out_add_up_wherever_a_connection_breaks(
             assert len(viewer.places) + viewer.left_out == 10
             assert len(set(viewer.places)) == len(viewer.places)
             assert viewer.place == whole.places[-1]
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_a_place_that_the_log_has_not_reached_is_served_from_now_on(database_url: str) -> None:
+    """Another process may be a moment ahead, and a database that was restored begins anew."""
+    await happen(database_url, make_form())
+    async with running_feed(database_url) as running:
+        viewer = Viewer(running.watch(FeedPlace("9" * 18, 1)))
+        coming = asyncio.ensure_future(viewer.take(1))
+        async with asyncio.timeout(10):
+            while not coming.done():
+                await happen(database_url, make_form())
+                await asyncio.wait({coming}, timeout=0.05)
+
+
+async def test_a_stream_ends_in_time_so_that_who_may_no_longer_look_is_out(
+    database_url: str, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_feed, "LONGEST_STREAM_SECONDS", 0.0)
+    await happen(database_url, make_form(), make_form())
+    async with serving(database_url, tmp_path, free_port) as client, asyncio.timeout(10):
+        assert len(await read_stream(client, "0-0", 1000)) == 2
 
 
 async def project_with_lock(url: str) -> None:

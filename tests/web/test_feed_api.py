@@ -77,7 +77,7 @@ async def test_each_filter_narrows_and_all_hold_at_once(engine: Engine) -> None:
         {"MessageSid": two, **failed, "To": OTHER},
         {"MessageSid": three, "MessageStatus": "undelivered", "ErrorCode": "30006", "To": OTHER},
     )
-    assert await list_kinds(engine, campaign=str(campaign_id)) == ["message_failed", "message_sent"]
+    assert await list_kinds(engine, campaign_id=str(campaign_id)) == ["message_failed", "message_sent"]
     assert await list_kinds(engine, error_code="30003") == ["message_failed"] * 2
     assert await list_kinds(engine, kind="message_sent,message_undelivered") == [
         "message_undelivered",
@@ -98,7 +98,7 @@ async def test_each_filter_narrows_and_all_hold_at_once(engine: Engine) -> None:
     [
         ({"kind": "message_lost"}, "kind"),
         ({"kind": "message_sent,"}, "kind"),
-        ({"campaign": "spring"}, "campaign"),
+        ({"campaign_id": "spring"}, "campaign_id"),
         ({"error_code": "many"}, "error_code"),
         ({"error_code": "0"}, "error_code"),
         ({"person": "5551234"}, "person"),
@@ -352,7 +352,7 @@ async def test_the_story_goes_by_an_index_on_each_day(engine: Engine) -> None:
 async def test_the_filter_bar_puts_a_persons_id_into_the_address_and_never_the_number(engine: Engine) -> None:
     form = {
         "period": "7d",
-        "campaign": "",
+        "campaign_id": "",
         "kind": ["message_failed", "message_read"],
         "error_code": "",
         "number": "+1 (415) 555-1234",

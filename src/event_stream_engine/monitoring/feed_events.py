@@ -149,16 +149,18 @@ async def list_latest(
     """Return the newest projected events that a filter lets through, newest first, looking through `MOST_SEARCHED`."""
     until = FeedPlace(before.xid, before.id - 1) if before else await load_place(conn)
     found: list[FeedEvent] = []
-    for _ in range(MOST_SEARCHED // PAGE):
-        rows = await list_rows(conn, BEGINNING, until, PAGE, newest=True)
+    searched, page = 0, min(PAGE, 2 * most)  # most often the first look is enough
+    while searched < MOST_SEARCHED:
+        rows = await list_rows(conn, BEGINNING, until, page, newest=True)
         for row in reversed(rows):
             if wanted.lets_through(row):
                 found.append(row)
                 if len(found) == most:
                     return FeedPage(found, row.place)
-        if len(rows) < PAGE:
+        if len(rows) < page:
             return FeedPage(found, None)
         until = FeedPlace(rows[0].xid, rows[0].id - 1)
+        searched, page = searched + page, PAGE
     return FeedPage(found, FeedPlace(until.xid, until.id + 1))
 
 

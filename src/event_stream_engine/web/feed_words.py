@@ -14,11 +14,12 @@ from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.phone import is_e164
 from event_stream_engine.monitoring.feed import Step
 from event_stream_engine.monitoring.feed_events import FeedEvent, FeedFilter, describe_event
+from event_stream_engine.monitoring.feed_kinds import BY_SLUG
 from event_stream_engine.web.formats import format_duration, format_number
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.wording import SOURCE_NAMES, word_reason
 
-FILTERS = ("campaign", "kind", "error_code", "person")
+FILTERS = ("campaign_id", "kind", "error_code", "person")
 # What a field of an event says in words; one that is not here says nothing.
 _WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
     {
@@ -59,9 +60,13 @@ def write_step(step: Step) -> bytes:
 
 def read_filter(
     request: Request,
-    campaign: UUID | None = None,
-    kind: Annotated[str | None, Query(description="an `event_type`, or several with commas between")] = None,
-    error_code: Annotated[int | None, Query(ge=1, le=999_999_999)] = None,
+    campaign_id: Annotated[UUID | None, Query(description="only what belongs to this campaign")] = None,
+    kind: Annotated[
+        str | None, Query(description=f"one or several, with commas between, of {', '.join(BY_SLUG)}")
+    ] = None,
+    error_code: Annotated[
+        int | None, Query(ge=1, le=999_999_999, description="only failures with this code")
+    ] = None,
     person: Annotated[
         str | None,
         Query(description="id of a person, which stands for the number in addresses; or the whole number"),
@@ -79,13 +84,13 @@ def read_filter(
                 " a part of a number is not taken.",
                 "person",
             )
-    return FeedFilter(campaign, frozenset(kind.split(",") if kind else ()), error_code, phone)
+    return FeedFilter(campaign_id, frozenset(kind.split(",") if kind else ()), error_code, phone)
 
 
 def write_filter(wanted: FeedFilter, secret_key: str) -> dict[str, str]:
     """Return a filter as parameters of an address; the number is not among them, the person's id is."""
     parameters = {
-        "campaign": str(wanted.campaign_id or ""),
+        "campaign_id": str(wanted.campaign_id or ""),
         "kind": ",".join(sorted(wanted.kinds)),
         "error_code": str(wanted.error_code or ""),
         "person": make_reference(secret_key, wanted.phone) if wanted.phone else "",

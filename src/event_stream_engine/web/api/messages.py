@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 
 from event_stream_engine.web.stories import tell_story
@@ -13,7 +13,7 @@ router = APIRouter(prefix="/messages", tags=["monitoring"])
 @router.get("/{message}")
 async def show_message(
     request: Request,
-    message: str,
+    message: Annotated[str, Path(description="its id, or the provider's SID")],
     reveal: Annotated[
         bool, Query(description="show numbers in full; for operators, and recorded in the audit trail")
     ] = False,

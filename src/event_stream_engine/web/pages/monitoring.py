@@ -122,7 +122,7 @@ def word_filter(
     names = {str(campaign.id): campaign.name for campaign in known}
     kinds = [kind.name for kind in KINDS if kind.slug in wanted.kinds]
     words = {
-        "campaign": names.get(str(wanted.campaign_id), "one campaign"),
+        "campaign_id": names.get(str(wanted.campaign_id), "one campaign"),
         "kind": ", ".join(kinds) if len(kinds) < MOST_NAMED else f"{len(kinds)} kinds",
         "error_code": f"error {wanted.error_code}",
         "person": mask_phone(wanted.phone or ""),
