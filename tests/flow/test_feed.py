@@ -193,7 +193,8 @@ async def test_campaigns_and_refusals_are_shown_with_the_campaigns_name_and_acce
         started = Event(now, "campaign.started", uuid4(), json.dumps(payload))
         accepted = outcomes.accepted(other_id, now, "SM" + "a" * 32, "queued")
         for event in (started, outcomes.refused(message_id, now, 21211), accepted):
-            await append_own_events(conn, [event])
+            async with transaction(conn):
+                await append_own_events(conn, [event])
     await happen(engine.url, make_form(MessageSid="SM" + "a" * 32, EseMessageId=str(other_id)))
     shown = (await engine.get("/api/v1/monitoring/events"))["live_events"]
     assert [event["event_type"] for event in shown] == [

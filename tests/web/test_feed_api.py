@@ -41,7 +41,8 @@ async def log_receipts(engine: Engine, *forms: dict[str, str], at: datetime | No
 async def log_own(engine: Engine, *events: Event) -> None:
     async with await connect(engine.url, "test") as conn:
         for event in events:
-            await append_own_events(conn, [event])
+            async with transaction(conn):
+                await append_own_events(conn, [event])
     await project_all(engine.url)
 
 
