@@ -308,6 +308,21 @@ async def test_the_story_of_a_message_has_everything_in_order(engine: Engine) ->
     assert await engine.get(f"/api/v1/messages/{sid}") == story
 
 
+async def test_the_story_of_a_message_that_waits_says_until_when_and_why(engine: Engine) -> None:
+    campaign_id = await add_campaign(engine, "Spring", "running", started=timedelta(hours=1))
+    message_id = await queue_message(engine, campaign_id)
+    async with await connect(engine.url, "test") as conn:
+        await conn.execute(
+            "INSERT INTO outbox (message_id, campaign_id, recipient_phone, due_at, defer_reason)"
+            " VALUES (%s, %s, %s, '2031-05-01 08:00+00', 'quiet_hours')",
+            (message_id, campaign_id, PHONE),
+        )
+    message = (await engine.get(f"/api/v1/messages/{message_id}"))["message"]
+    assert (message["due_at"], message["defer_reason"]) == ("2031-05-01T08:00:00Z", "quiet_hours")
+    page = await engine.client.get(f"/messages/{message_id}", headers={"accept": "text/html"})
+    assert "1 May 2031 08:00: Quiet hours" in page.text
+
+
 async def test_a_story_hides_numbers_and_each_look_behind_the_mask_is_on_record(engine: Engine) -> None:
     message_id, _ = await tell_a_story(engine)
     path = f"/api/v1/messages/{message_id}"

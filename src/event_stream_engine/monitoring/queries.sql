@@ -192,7 +192,7 @@ ORDER BY e.xid, e.id;
 SELECT m.id, m.provider_sid, m.campaign_id, c.name AS campaign_name, m.recipient_phone, m.channel, m.sender, m.country, m.status, m.error_code, m.skip_reason, m.in_reply_to,
        m.queued_at, coalesce(m.queued_at, m.first_seen_at, m.last_seen_at) AS first_at,
        coalesce(greatest(m.last_seen_at, m.answered_at, m.skipped_at), m.queued_at) AS last_at,
-       m.delivery_us / 1e6::float8 AS delivery_seconds, o.due_at, o.attempts
+       m.delivery_us / 1e6::float8 AS delivery_seconds, o.due_at, o.defer_reason, o.attempts
 FROM messages m
 LEFT JOIN campaigns c ON c.id = m.campaign_id
 LEFT JOIN outbox o ON o.message_id = m.id

@@ -39,6 +39,7 @@ class StoryMessage:
     last_at: datetime
     delivery_seconds: float | None
     due_at: datetime | None
+    defer_reason: str | None
     attempts: int | None
 
 

@@ -85,6 +85,7 @@ def _describe_message(message: StoryMessage, secret_key: str, *, is_shown: bool)
         "in_reply_to": message.in_reply_to,
         "delivery_time_seconds": message.delivery_seconds,
         "due_at": None if message.due_at is None else format_instant(message.due_at),
+        "defer_reason": message.defer_reason,
         "attempts": message.attempts,
     }
 

@@ -40,6 +40,7 @@ async def show_story(request: Request, message: str, reveal: Annotated[bool, Que
         request,
         "story.html",
         message=story["message"],
+        due_at=parse_instant(story["message"]["due_at"]) if story["message"]["due_at"] else None,
         events=[_word_event(event) for event in story["events"]],
         is_cut=story["is_cut"],
         may_reveal=may_write(request) and not reveal,
