@@ -27,6 +27,7 @@ from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, No
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets, static_url
@@ -145,7 +146,7 @@ async def door(database_url: str, settings: Settings, password_hash: str) -> Asy
                 " VALUES (%s, %s, 'Ana', %s, 'operator', %s)",
                 (uuid4(), EMAIL, password_hash, NOW),
             )
-        door = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
+        door = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool, write_step)), clock)
         async with door.another_client() as door.client:
             yield door
 
@@ -155,7 +156,7 @@ async def shell(settings: Settings) -> AsyncIterator[Door]:
     """An engine whose database is away."""
     clock = SettableClock(NOW)
     pool: Pool = AsyncConnectionPool(open=False)
-    shell = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
+    shell = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool, write_step)), clock)
     async with shell.another_client() as shell.client:
         yield shell
 

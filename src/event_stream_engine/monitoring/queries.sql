@@ -129,52 +129,92 @@ GROUP BY instant;
 -- note: by state, which is the truth; their past has to be taken from the trail
 SELECT count(*) FROM campaigns WHERE state = 'running';
 
--- name: list_latest_events :many
--- for: the first look at the feed
--- in: most (events)
--- in: event_types text[] (those shown)
--- out: xid (text), id, received_at, event_type, status (lower case), phone, channel, body, intent, error_code,
---      delivery_seconds, is_auto_replied, campaign_name, recipients (of a campaign)
--- index: events (xid, id) of each partition, merged backwards; messages (provider_sid) and primary key, inbound_events
---        (message_sid), campaigns primary key
--- note: only what is projected, so that the feed never shows an effect before the figures do. Dead letters and what is
---       not shown are left out before the LIMIT: behind many of them in a row the feed would see nothing and stand still.
-SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
-       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
-       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
-FROM (SELECT * FROM events w WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
-        AND event_type = ANY (%(event_types)s)
-        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
-      ORDER BY xid DESC, id DESC LIMIT %(most)s) AS e
-CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
-                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
-                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
+-- name: list_feed_rows :many
+-- for: the log between two places as the live feed sees it
+-- in: after_xid, after_id (exclusive); until_xid, until_id (inclusive); most (events); newest: the last of them, else the first
+-- out: xid (text), id, received_at, source (event type and variant; NULL: without effect), message_id, campaign_id,
+--      campaign_name, phone, channel, body, intent, is_auto_replied, error_code (of this event), delivery_seconds,
+--      recipients (of a campaign), people (whose consent changed), consent_source, reason, severity, message; oldest first
+-- index: events (xid, id) of each partition, merged; dead_letters (received_on, dedupe_key), messages primary key and
+--        (provider_sid), inbound_events (message_sid), campaigns primary key
+-- note: every event of the range, also what is not shown, so that a read costs the same whatever it holds and the place
+--       moves on. The branch that is not asked for is not begun. Only a START is looked up in the ledger: whether it
+--       opened anything depends on the state it found.
+SELECT e.xid::text, e.id, e.received_at,
+       CASE WHEN d.id IS NULL AND (coalesce(m.id, i.id) IS NOT NULL OR split_part(e.event_type, '.', 1) IN ('campaign', 'audience', 'alert')) THEN concat_ws(' ', e.event_type, CASE e.event_type
+           WHEN 'receipt.received' THEN r.status
+           WHEN 'inbound.received' THEN CASE i.intent WHEN 'stop' THEN 'stopped' WHEN 'start' THEN (
+               SELECT 'started' FROM consent_history(ARRAY[i.from_phone]) AS h WHERE h.message_sid = r.sid AND h.state_before <> h.state_after) END
+           WHEN 'audience.changed' THEN CASE WHEN c.opened > 0 AND c.closed > 0 THEN 'changed' WHEN c.closed > 0 THEN 'stopped' WHEN c.opened > 0 THEN 'started' END
+           END) END AS source,
+       m.id AS message_id, coalesce(m.campaign_id, r.campaign_id) AS campaign_id, coalesce(p.name, r.campaign_name) AS campaign_name,
+       coalesce(i.from_phone, m.recipient_phone) AS phone, coalesce(i.channel, m.channel) AS channel,
+       i.body, i.intent, i.is_auto_replied, r.error_code,
+       CASE WHEN r.status IN ('delivered', 'read') THEN m.delivery_us / 1e6::float8 END AS delivery_seconds, r.recipients,
+       CASE WHEN i.intent IN ('stop', 'start') THEN 1 ELSE c.opened + c.closed END AS people, coalesce(c.source, CASE WHEN i.id IS NOT NULL THEN 'inbound' END) AS consent_source,
+       e.payload ->> 'Reason' AS reason, e.payload ->> 'Severity' AS severity, e.payload ->> 'Message' AS message
+FROM (
+    (SELECT xid, id, received_on, dedupe_key, received_at, event_type, payload FROM events
+     WHERE NOT %(newest)s AND (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)
+     ORDER BY xid, id LIMIT %(most)s)
+    UNION ALL
+    (SELECT xid, id, received_on, dedupe_key, received_at, event_type, payload FROM events
+     WHERE %(newest)s AND (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)
+     ORDER BY xid DESC, id DESC LIMIT %(most)s)
+) AS e
+CROSS JOIN LATERAL (
+    SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid, lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status,
+           CASE WHEN e.payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (e.payload ->> 'ErrorCode')::integer END AS error_code,
+           CASE WHEN is_own THEN (e.payload ->> 'CampaignId')::uuid END AS campaign_id, CASE WHEN is_own THEN e.payload ->> 'CampaignName' END AS campaign_name,
+           CASE WHEN is_own THEN (e.payload ->> 'Recipients')::bigint END AS recipients
+    FROM (SELECT e.event_type LIKE 'campaign.%%' AS is_own) AS t -- a webhook may carry any parameter
+) AS r
+LEFT JOIN dead_letters d ON (d.received_on, d.dedupe_key) = (e.received_on, e.dedupe_key) AND d.resolved_at IS NULL
 LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-LEFT JOIN campaigns c ON c.id = m.campaign_id
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
-ORDER BY e.xid DESC, e.id DESC;
-
--- name: list_events_after :many
--- for: what the feed shows next
--- in: xid, id (the last event shown), most (events), event_types text[]
--- out: as list_latest_events, oldest first
--- index: as list_latest_events
--- note: the row comparison is what lets the index begin at the place
-SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
-       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
-       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
-FROM (SELECT * FROM events w WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
-        AND event_type = ANY (%(event_types)s)
-        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
-      ORDER BY xid, id LIMIT %(most)s) AS e
-CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
-                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
-                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
-LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-LEFT JOIN campaigns c ON c.id = m.campaign_id
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
+LEFT JOIN messages m ON m.id = CASE
+    WHEN e.event_type = 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
+    WHEN e.event_type = 'inbound.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = i.replies_to)
+    WHEN e.event_type LIKE 'message.%%' AND d.id IS NULL THEN (e.payload ->> 'MessageId')::uuid END
+LEFT JOIN campaigns p ON p.id = coalesce(m.campaign_id, r.campaign_id)
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum((change ->> 0)::bigint) FILTER (WHERE change ->> 3 = 'OPT_IN'), 0)::bigint AS opened,
+           coalesce(sum((change ->> 0)::bigint) FILTER (WHERE change ->> 3 IN ('OPT_OUT', 'STOP')), 0)::bigint AS closed, min(change ->> 4) AS source
+    FROM jsonb_array_elements(CASE e.event_type WHEN 'audience.changed' THEN e.payload -> 'consent' END) AS change
+) AS c ON e.event_type = 'audience.changed'
 ORDER BY e.xid, e.id;
+
+-- name: find_story_message :maybe
+-- for: one message by its id or its SID, with its campaign and its place in the outbox
+-- in: id uuid or NULL; sid
+-- out: as StoryMessage; first_at and last_at bound what is known of it
+-- index: messages primary key and (provider_sid), campaigns and outbox primary keys
+-- note: two branches and no OR, so that each goes by its own index
+SELECT m.id, m.provider_sid, m.campaign_id, c.name AS campaign_name, m.recipient_phone, m.channel, m.sender, m.country, m.status, m.error_code, m.skip_reason, m.in_reply_to,
+       m.queued_at, coalesce(m.queued_at, m.first_seen_at, m.last_seen_at) AS first_at,
+       coalesce(greatest(m.last_seen_at, m.answered_at, m.skipped_at), m.queued_at) AS last_at,
+       m.delivery_us / 1e6::float8 AS delivery_seconds, o.due_at, o.defer_reason, o.attempts
+FROM messages m
+LEFT JOIN campaigns c ON c.id = m.campaign_id
+LEFT JOIN outbox o ON o.message_id = m.id
+WHERE m.id = coalesce((SELECT s.id FROM messages s WHERE s.provider_sid = %(sid)s), %(id)s::uuid);
+
+-- name: list_message_events :many
+-- for: everything the log holds about a message
+-- in: names text[]: its SID and its id; most
+-- out: received_at, event_type, xid (text), id, is_live, payload, dead_reason (NULL: projected, or not yet); in the log's order
+-- index: events_subject of each partition; dead_letters (received_on, dedupe_key)
+-- note: callbacks name the SID, our own events the id; one probe for each day of the log
+SELECT e.received_at, e.event_type, e.xid::text, e.id, e.is_live, e.payload, d.reason AS dead_reason
+FROM events e
+LEFT JOIN dead_letters d ON (d.received_on, d.dedupe_key) = (e.received_on, e.dedupe_key) AND d.resolved_at IS NULL
+WHERE event_subject(e.payload) = ANY (%(names)s::text[]) AND e.event_type <> 'inbound.received'
+ORDER BY e.xid, e.id
+LIMIT %(most)s;
+
+-- name: list_replies :many
+-- for: what was answered to a message
+-- in: sid
+-- out: received_at, message_sid, intent, body, is_auto_replied; oldest first
+-- index: inbound_events (replies_to)
+-- note: an inbound message answers the last one to its sender within 72 hours
+SELECT received_at, message_sid, intent, body, is_auto_replied FROM inbound_events WHERE replies_to = %(sid)s ORDER BY received_at, id;

@@ -31,8 +31,10 @@ from event_stream_engine.web.api import (
     campaigns,
     compliance,
     effectiveness,
+    feed,
     imports,
     inbound,
+    messages,
     metrics,
     monitoring,
     replies,
@@ -44,6 +46,7 @@ from event_stream_engine.web.api import (
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
@@ -70,15 +73,15 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
-            feed = Feed(pool)
-            resources = Resources(settings, pool, clock, feed)
+            live = Feed(pool, write_step)
+            resources = Resources(settings, pool, clock, live)
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
-                asyncio.create_task(feed.run()),
+                asyncio.create_task(live.run()),
                 asyncio.create_task(
                     _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
                 ),
@@ -106,7 +109,19 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
+    for api in (
+        *figures,
+        feed,
+        messages,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+    ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:

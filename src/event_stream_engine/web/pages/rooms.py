@@ -15,6 +15,7 @@ from event_stream_engine.web.pages import (
     replies,
     rules,
     segments,
+    stories,
     templates,
 )
 
@@ -36,5 +37,6 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        stories,
     )
 )
