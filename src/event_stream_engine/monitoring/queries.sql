@@ -178,3 +178,23 @@ LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_si
 LEFT JOIN campaigns c ON c.id = m.campaign_id
 WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
 ORDER BY e.xid, e.id;
+
+-- name: find_server_version :one
+-- for: what database this is
+-- out: postgresql (like 18.1)
+-- note: without what a distribution adds behind it
+SELECT split_part(current_setting('server_version'), ' ', 1) AS postgresql;
+
+-- name: load_outbox :one
+-- for: what waits to be handed over, and since when the oldest might have been
+-- out: waiting (100,000 means: that many or more), oldest_due_at: of running campaigns and replies
+-- index: outbox_due, one probe for each running campaign
+-- note: counting stops, because a campaign may have millions of recipients
+SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted)::integer AS waiting,
+       least((SELECT min(first.due_at)
+              FROM campaigns c
+              CROSS JOIN LATERAL (SELECT o.due_at FROM outbox o WHERE o.campaign_id = c.id AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+                                  ORDER BY o.due_at LIMIT 1) AS first
+              WHERE c.state = 'running'),
+             (SELECT o.due_at FROM outbox o WHERE o.campaign_id IS NULL AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+              ORDER BY o.due_at LIMIT 1)) AS oldest_due_at;

@@ -56,6 +56,27 @@ FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text
 ORDER BY minute, event_type, outcome
 ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
 
+-- name: add_up_intake :exec
+-- for: minutes of the intake that are no longer kept
+-- in: before
+-- index: intake_counts primary key
+-- note: one statement, so that a sum over both tables never falls; a row that a second worker has taken is gone for the first.
+--       What a process counts late, for a minute of long ago, is taken the next time
+WITH past AS (
+    DELETE FROM intake_counts WHERE minute < %(before)s RETURNING event_type, outcome, events
+)
+INSERT INTO intake_totals AS t (event_type, outcome, events)
+SELECT event_type, outcome, sum(events)::bigint FROM past GROUP BY event_type, outcome ORDER BY event_type, outcome
+ON CONFLICT (event_type, outcome) DO UPDATE SET events = t.events + excluded.events;
+
+-- name: list_intake_totals :many
+-- for: all webhooks that ever came, by what became of them
+-- out: event_type, outcome, events
+-- note: some rows for each minute that is kept and each process
+SELECT event_type, outcome, sum(events)::bigint AS events
+FROM (SELECT event_type, outcome, events FROM intake_counts UNION ALL SELECT event_type, outcome, events FROM intake_totals) AS counted
+GROUP BY event_type, outcome;
+
 -- name: ensure_event_partitions :exec
 -- for: partitions of the days that are about to be written
 -- in: days date[]

@@ -22,8 +22,9 @@ from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.stream.spool import Spool
-from event_stream_engine.web import chart_bundle, probes
+from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
     analytics,
     audience,
@@ -69,7 +70,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
             feed = Feed(pool)
-            resources = Resources(settings, pool, clock, feed)
+            resources = Resources(settings, pool, clock, feed, Readout(pool, clock))
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
@@ -109,6 +110,7 @@ def compose_routes() -> FastAPI:
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
         app.include_router(page, dependencies=may_read)
+    app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [

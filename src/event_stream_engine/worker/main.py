@@ -65,6 +65,7 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                     now = clock.now()
                     await processes.beat(conn, replace(process, beat_at=now))
                     if now >= upkeep_at:
+                        await log.add_up_intake(conn, now)
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)

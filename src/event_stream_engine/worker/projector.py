@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 
-from event_stream_engine.analytics import rollups, senders
+from event_stream_engine.analytics import rollups, senders, totals
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest import projection
 from event_stream_engine.ingest.projection import Live
@@ -86,6 +86,7 @@ async def _project(conn: Connection, live: Live, most: int) -> int:
         if count:
             await projection.apply_batch(conn, live)
             await rollups.add_changes(conn)
+            await totals.add_batch(conn)
             await senders.add_new(conn, live.secret_key)
             await pipeline.add_batch(conn)
             await log.move_place(conn, place)
@@ -120,6 +121,7 @@ async def _replay(conn: Connection, live: Live, ids: list[int]) -> None:
             await _read_letters(conn, ids)
             await projection.apply_batch(conn, live)
             await rollups.add_changes(conn)
+            await totals.add_batch(conn)
             await senders.add_new(conn, live.secret_key)
             await dead_letters.resolve_batch(conn)
     except REFUSALS as error:
