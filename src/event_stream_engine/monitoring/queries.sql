@@ -198,3 +198,9 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted)::inte
               WHERE c.state = 'running'),
              (SELECT o.due_at FROM outbox o WHERE o.campaign_id IS NULL AND o.claimed_by IS NULL AND o.unsure_since IS NULL
               ORDER BY o.due_at LIMIT 1)) AS oldest_due_at;
+
+-- name: try_hold_export :one
+-- for: being the only one that exports to OpenTelemetry
+-- out: is_mine
+-- note: a lock of the session, gone with it; the figures are the whole engine's, so a second exporter would double them
+SELECT pg_try_advisory_lock(hashtext('export'), 1) AS is_mine;

@@ -73,6 +73,11 @@ async def read_instruments(conn: Connection, now: datetime) -> Readings:
     }
 
 
+async def try_hold_export(conn: Connection) -> bool:
+    """Become the only one that exports, for as long as the connection lasts; again when it already is."""
+    return bool(await SQL.try_hold_export.value(conn))
+
+
 def count_at_most(distribution: Distribution, bound: float) -> int:
     """Count what is not above a bound, to within the sketch's 1 %."""
     last = round(math.log(bound) / math.log(GAMMA))

@@ -156,15 +156,17 @@ SELECT received_on, dedupe_key, event_type, reason, clock_timestamp() FROM fault
 ON CONFLICT (received_on, dedupe_key)
 DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
 
--- name: bury_batch :exec
--- for: the whole batch, of one event, becomes dead letters with a reason that only the database knew
+-- name: bury_event :one
+-- for: the batch, of one event, becomes a dead letter with a reason that only the database knew
 -- in: reason
+-- out: dedupe_key
 -- index: dead_letters (received_on, dedupe_key)
 -- note: reached by halving a refused batch
 INSERT INTO dead_letters (received_on, dedupe_key, event_type, reason, died_at)
 SELECT received_on, dedupe_key, event_type, %(reason)s, clock_timestamp() FROM log_batch
 ON CONFLICT (received_on, dedupe_key)
-DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
+DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL
+RETURNING dedupe_key;
 
 -- name: begin_reading :exec
 -- for: a reader at the beginning of the log

@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.intake import Intake
@@ -48,6 +49,7 @@ from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
+from event_stream_engine.web.request_trails import AccessLog, RequestSpans
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
 
@@ -94,7 +96,9 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(app, settings.public_url))
+    logged = AccessLog(app) if settings.log_format == "json" else app
+    split = _Split(webhooks, protect(logged, settings.public_url))
+    return RequestSpans(split) if tracing.is_on() else split
 
 
 def compose_routes() -> FastAPI:

@@ -8,6 +8,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from event_stream_engine.infra.logs import carry_log_fields
+
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -60,7 +62,9 @@ class RequestId:
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        return await self.app(scope, receive, send_named)
+        # Not taken back: a server has a task for each request, and writes the traceback of a failed one when this is left.
+        carry_log_fields(request_id=request_id)
+        await self.app(scope, receive, send_named)
 
 
 class SecurityHeaders:

@@ -51,6 +51,10 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
+        if settings.telemetry.metrics:
+            from event_stream_engine.worker.exporter import run_exporter  # noqa: PLC0415 - an extra that may not be there
+
+            tasks.create_task(run_exporter(settings, url, clock, stopping))
 
 
 async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:

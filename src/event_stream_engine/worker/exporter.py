@@ -1,0 +1,125 @@
+"""The exporter: hands the readings of /metrics to a collector of OpenTelemetry. Of several workers one does."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+
+import psycopg
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from event_stream_engine.analytics.totals import Distribution
+from event_stream_engine.infra.database import connect, snapshot
+from event_stream_engine.infra.settings import Settings
+from event_stream_engine.infra.telemetry import SCOPE, describe_engine
+from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument
+from event_stream_engine.monitoring.readings import (
+    Labels,
+    Readings,
+    Sample,
+    count_at_most,
+    read_instruments,
+    try_hold_export,
+)
+from event_stream_engine.worker.projector import pause
+
+STANDBY_SECONDS = 5.0
+READ_MS = 10_000
+_UNITS = {"seconds": "s", "bytes": "By", "ratio": "1"}
+_logger = logging.getLogger(__name__)
+
+
+async def run_exporter(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
+    """Export until told to stop; a lost database or collector is waited for."""
+    exporter, resource = OTLPMetricExporter(), describe_engine()
+    began = clock.now()
+    try:
+        while not stopping.is_set():
+            try:
+                async with await connect(url, "ese-exporter", statement_timeout_ms=READ_MS) as conn:
+                    while not stopping.is_set():
+                        if not await try_hold_export(conn):
+                            await pause(stopping, STANDBY_SECONDS)
+                            continue
+                        now = clock.now()
+                        async with snapshot(conn):
+                            readings = await read_instruments(conn, now)
+                        span = (int(began.timestamp() * 1e9), int(now.timestamp() * 1e9))
+                        # The library waits in place, and logs by itself what a collector refuses.
+                        await asyncio.to_thread(exporter.export, translate(readings, resource, *span))
+                        await pause(stopping, settings.telemetry.interval_seconds)
+            except psycopg.Error as error:
+                _logger.warning("the exporter waits for the database: %s", type(error).__name__)
+                await pause(stopping, 1)
+    finally:
+        await asyncio.to_thread(exporter.shutdown)
+
+
+def translate(readings: Readings, resource: Resource, began_ns: int, now_ns: int) -> MetricsData:
+    """Return a reading in OpenTelemetry's terms, cumulative since `began_ns`."""
+    metrics = [
+        Metric(
+            name=name.removesuffix("_total"),
+            description=INSTRUMENTS[name].help,
+            unit=_UNITS.get(INSTRUMENTS[name].unit, "1"),
+            data=_translate(INSTRUMENTS[name], samples, began_ns, now_ns),
+        )
+        for name, samples in readings.items()
+        if samples
+    ]
+    scope = ScopeMetrics(InstrumentationScope(SCOPE), metrics, "")
+    return MetricsData([ResourceMetrics(resource, [scope], "")])
+
+
+def _translate(
+    instrument: Instrument, samples: dict[Labels, Sample], began_ns: int, now_ns: int
+) -> Sum | Gauge | Histogram:
+    named = [(dict(zip(instrument.labels, values, strict=True)), sample) for values, sample in samples.items()]
+    if instrument.kind == "histogram":
+        points = [
+            HistogramDataPoint(
+                attributes=attributes,
+                start_time_unix_nano=began_ns,
+                time_unix_nano=now_ns,
+                count=sum(sample.sketch.values()),
+                sum=sample.seconds,
+                bucket_counts=list(_list_buckets(instrument.bounds, sample)),
+                explicit_bounds=list(instrument.bounds),
+                min=0.0,
+                max=0.0,
+            )
+            for attributes, sample in named
+            if isinstance(sample, Distribution)
+        ]
+        return Histogram(points, AggregationTemporality.CUMULATIVE)
+    numbers = [
+        NumberDataPoint(attributes, began_ns if instrument.kind == "counter" else now_ns, now_ns, sample)
+        for attributes, sample in named
+        if not isinstance(sample, Distribution)
+    ]
+    if instrument.kind == "counter":
+        return Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True)
+    return Gauge(numbers)
+
+
+def _list_buckets(bounds: Iterable[float], sample: Distribution) -> Iterator[int]:
+    before = 0
+    for bound in bounds:
+        counted = count_at_most(sample, bound)
+        yield counted - before
+        before = counted
+    yield sum(sample.sketch.values()) - before
