@@ -100,6 +100,7 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         count = await log.read_batch(conn, place, 1)
         if count:
             await dead_letters.bury_batch(conn, reason)
+            await pipeline.add_batch(conn, is_buried=True)
             await log.move_place(conn, place)
         return count
 
