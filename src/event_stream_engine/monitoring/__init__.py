@@ -1,4 +1,4 @@
-"""The engine watching itself: dashboard snapshot, live feed, process heartbeats.
+"""The engine watching itself: dashboard snapshot, live feed, process heartbeats, requests, the pipeline of webhooks.
 
-Owns tables `processes`, `uptime_minutes`, `pipeline_rollups`. May import analytics and what is below it.
+Owns tables `processes`, `uptime_minutes`, `request_rollups`, `request_days`, `pipeline_rollups`. May import analytics and what is below it.
 """

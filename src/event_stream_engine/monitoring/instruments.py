@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 # Bounds of the distributions, in seconds. They are met with the sketch's error: what lies within 1 % of a bound may be counted
 # on its other side.
+REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PROCESSING_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 DELIVERY_BOUNDS = (
     0.5,
@@ -72,11 +73,20 @@ SUBJECTS = (
         "Webhooks and the log",
         (
             _counter("ese_webhooks_total", "Webhooks that came, by what became of them. reason: why one was rejected.", "event_type", "outcome", "reason"),
+            _histogram("ese_webhook_processing_seconds", "Live webhooks from receipt to a stage: stored (durable, so answered) or applied (in state and figures).", PROCESSING_BOUNDS, "stage"),
+            _counter("ese_webhooks_dead_total", "Live webhooks that became dead letters."),
             _counter("ese_events_projected_total", "Events of the log that the projector has read."),
             _gauge("ese_projector_lag_events", "Events that wait for the projector; counting ends at 10000."),
             _gauge("ese_projector_lag_seconds", "Age of the oldest event that waits for the projector.", unit="seconds"),
             _gauge("ese_spool_events", "Events that wait on the disks of web processes for the database."),
             _gauge("ese_dead_letters", "Unresolved dead letters."),
+        ),
+    ),
+    Subject(
+        "Requests",
+        (
+            _counter("ese_http_requests_total", "Requests by template of the route, method and class of the status; 'none': it ended without an answer.", "route", "method", "status_class"),
+            _histogram("ese_http_request_seconds", "Requests from the first byte to the end of the answer.", REQUEST_BOUNDS, "route", "method"),
         ),
     ),
     Subject(

@@ -1,14 +1,28 @@
 -- name: add_batch :exec
 -- for: how long live webhooks took from receipt to effect
--- in: rows of log_batch
+-- in: rows of log_batch and faults; is_buried: the whole batch had no effect
 -- index: pipeline_rollups primary key
--- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0
-INSERT INTO pipeline_rollups AS r (minute, events, microseconds, slowest)
-SELECT date_trunc('minute', clock_timestamp()), count(*), sum(age), max(age)
-FROM (SELECT greatest(0, extract(epoch FROM clock_timestamp() - received_at) * 1000000)::bigint AS age FROM log_batch WHERE is_live AND event_type IN ('receipt.received', 'inbound.received')) AS aged
-HAVING count(*) > 0
-ON CONFLICT (minute) DO UPDATE
-SET events = r.events + excluded.events, microseconds = r.microseconds + excluded.microseconds, slowest = greatest(r.slowest, excluded.slowest);
+-- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0.
+--       Places of the sketch are counted first, so that ten thousand events are some hundred rows from there on
+WITH aged AS (
+    SELECT greatest(0, extract(epoch FROM clock_timestamp() - b.received_at) * 1000000)::bigint AS us,
+           %(is_buried)s OR f.dedupe_key IS NOT NULL AS is_dead
+    FROM log_batch b LEFT JOIN faults f ON (f.received_on, f.dedupe_key) = (b.received_on, b.dedupe_key)
+    WHERE b.is_live AND b.event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
+), placed AS (
+    SELECT is_dead, sketch_index(us)::bigint AS place, count(*) AS n, sum(us) AS us, max(us) AS slowest FROM aged GROUP BY 1, 2
+), told AS (
+    SELECT coalesce(sum(n) FILTER (WHERE NOT is_dead), 0) AS events, coalesce(sum(n) FILTER (WHERE is_dead), 0) AS dead,
+           coalesce(sum(us) FILTER (WHERE NOT is_dead), 0) AS us, coalesce(max(slowest) FILTER (WHERE NOT is_dead), 0) AS slowest,
+           coalesce(array_agg((place << 40) + n ORDER BY place) FILTER (WHERE NOT is_dead), '{}') AS sketch
+    FROM placed HAVING count(*) > 0
+)
+INSERT INTO pipeline_rollups AS r (grain, stage, bucket, events, dead, microseconds, slowest, sketch)
+SELECT b.grain, 'applied', b.bucket, t.events, t.dead, t.us, t.slowest, t.sketch
+FROM told t, (VALUES ('minute', date_trunc('minute', clock_timestamp())), ('quarter', bucket_of('quarter', clock_timestamp())), ('total', '-infinity')) AS b (grain, bucket)
+ON CONFLICT (grain, stage, bucket) DO UPDATE
+SET events = r.events + excluded.events, dead = r.dead + excluded.dead, microseconds = r.microseconds + excluded.microseconds,
+    slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
 
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
@@ -67,7 +81,7 @@ WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval
 -- index: pipeline_rollups primary key
 -- note: five rows
 SELECT coalesce(sum(events), 0)::bigint AS events, coalesce(sum(microseconds), 0)::bigint AS microseconds, coalesce(max(slowest), 0)::bigint AS slowest
-FROM pipeline_rollups WHERE minute >= %(since)s;
+FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >= %(since)s;
 
 -- name: load_lag :one
 -- for: how far the projector is behind
@@ -198,6 +212,20 @@ SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 100000) AS counted)::inte
               WHERE c.state = 'running'),
              (SELECT o.due_at FROM outbox o WHERE o.campaign_id IS NULL AND o.claimed_by IS NULL AND o.unsure_since IS NULL
               ORDER BY o.due_at LIMIT 1)) AS oldest_due_at;
+
+-- name: list_request_totals :many
+-- for: all requests there ever were, for a scrape
+-- out: route, method, status_class, requests, microseconds (sum), sketch
+-- index: request_rollups primary key
+-- note: a row for each route, method and class that was ever asked for
+SELECT route, method, status_class, requests, microseconds, sketch FROM request_totals;
+
+-- name: list_pipeline_totals :many
+-- for: all live webhooks there ever were, by stage
+-- out: stage, dead, microseconds (sum), sketch
+-- index: pipeline_rollups primary key
+-- note: two rows
+SELECT stage, dead, microseconds, sketch FROM pipeline_rollups WHERE grain = 'total';
 
 -- name: try_hold_export :one
 -- for: being the only one that exports to OpenTelemetry

@@ -4,10 +4,13 @@ import asyncio
 import math
 import platform
 import time
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from itertools import accumulate
 
 from event_stream_engine.analytics.campaign_progress import count_campaigns
 from event_stream_engine.analytics.compliance import load_compliance
@@ -34,6 +37,24 @@ FRESH_SECONDS = 2.0  # however many scrape, each web process reads the database 
 Labels = tuple[str, ...]
 Sample = float | Distribution
 Readings = dict[str, dict[Labels, Sample]]
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestTotal:
+    route: str
+    method: str
+    status_class: str
+    requests: int
+    microseconds: int
+    sketch: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _PipelineTotal:
+    stage: str
+    dead: int
+    microseconds: int
+    sketch: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,7 @@ async def read_instruments(conn: Connection, now: datetime) -> Readings:
     return {
         **await _read_engine(conn, now),
         **await _read_log(conn),
+        **await _read_requests(conn),
         **await _read_messages(conn, now),
         **await _read_campaigns(conn, now),
         **await _read_compliance(conn, now),
@@ -78,14 +100,22 @@ async def try_hold_export(conn: Connection) -> bool:
     return bool(await SQL.try_hold_export.value(conn))
 
 
-def count_at_most(distribution: Distribution, bound: float) -> int:
-    """Count what is not above a bound, to within the sketch's 1 %."""
-    last = round(math.log(bound) / math.log(GAMMA))
-    return sum(count for place, count in distribution.sketch.items() if place <= last)
+def count_up_to(bounds: Sequence[float], distribution: Distribution) -> list[int]:
+    """Count what is not above each bound, to within the sketch's 1 %, and at last all."""
+    last_places = [round(math.log(bound) / math.log(GAMMA)) for bound in bounds]
+    counts = [0] * (len(bounds) + 1)
+    for place, count in distribution.sketch.items():
+        counts[bisect_left(last_places, place)] += count
+    return list(accumulate(counts))
 
 
 def _alone(value: Sample) -> dict[Labels, Sample]:
     return {(): value}
+
+
+def _read_sketch(elements: list[int]) -> dict[int, int]:
+    """Return a sketch by place, from elements place * 2^40 + count (`sketch_of` in the migrations)."""
+    return {element >> 40: element & 0xFF_FFFF_FFFF for element in elements}
 
 
 def _by(counts: Mapping[str, float]) -> dict[Labels, Sample]:
@@ -122,13 +152,34 @@ async def _read_engine(conn: Connection, now: datetime) -> Readings:
     }  # fmt: skip
 
 
+async def _read_requests(conn: Connection) -> Readings:
+    requests: dict[Labels, Sample] = {}
+    times: dict[Labels, Sample] = {}
+    for row in await SQL.list_request_totals.many(conn, _RequestTotal):
+        requests[row.route, row.method, row.status_class] = row.requests
+        sketch, seconds = _read_sketch(row.sketch), row.microseconds / 1e6
+        before = times.get((row.route, row.method))
+        if isinstance(before, Distribution):
+            sketch, seconds = Counter(sketch) + Counter(before.sketch), seconds + before.seconds
+        times[row.route, row.method] = Distribution(sketch, seconds)
+    return {"ese_http_requests_total": requests, "ese_http_request_seconds": times}
+
+
 async def _read_log(conn: Connection) -> Readings:
+    stages = await SQL.list_pipeline_totals.many(conn, _PipelineTotal)
     place = await log.load_place(conn)
     webhooks: dict[Labels, Sample] = {}
     for total in await log.list_intake_totals(conn):
         outcome, _, reason = total.outcome.partition(": ")
         webhooks[total.event_type, outcome, reason] = total.events
-    return {"ese_webhooks_total": webhooks, "ese_events_projected_total": _alone(place.events)}
+    return {
+        "ese_webhooks_total": webhooks,
+        "ese_webhook_processing_seconds": {
+            (row.stage,): Distribution(_read_sketch(row.sketch), row.microseconds / 1e6) for row in stages
+        },
+        "ese_webhooks_dead_total": _alone(sum(row.dead for row in stages)),
+        "ese_events_projected_total": _alone(place.events),
+    }
 
 
 async def _read_messages(conn: Connection, now: datetime) -> Readings:
@@ -148,7 +199,7 @@ async def _read_messages(conn: Connection, now: datetime) -> Readings:
         "ese_recent_messages": statuses,
         "ese_recent_messages_sent": sent,
         "ese_users": _by(await count_users(conn)),
-        "ese_consent_transitions_total": {**totals.consent},
+        "ese_consent_transitions_total": {states: count for states, count in totals.consent.items()},
         "ese_inbound_messages_total": _by(totals.inbound),
     }
 

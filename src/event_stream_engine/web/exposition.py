@@ -16,7 +16,7 @@ from starlette.responses import Response
 from event_stream_engine.access.roles import Role
 from event_stream_engine.analytics.totals import Distribution
 from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument
-from event_stream_engine.monitoring.readings import Labels, Readings, Sample, count_at_most
+from event_stream_engine.monitoring.readings import Labels, Readings, Sample, count_up_to
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.resources import resources_of
 
@@ -52,10 +52,11 @@ def _make_family(instrument: Instrument, samples: dict[Labels, Sample]) -> Metri
     make = CounterMetricFamily if instrument.kind == "counter" else GaugeMetricFamily
     counted = make(name, text, labels=labels, unit=instrument.unit)
     for values, sample in samples.items():
+        assert not isinstance(sample, Distribution)  # noqa: S101 - as above
         counted.add_metric(values, sample)
     return counted
 
 
 def _make_buckets(instrument: Instrument, sample: Distribution) -> list[tuple[str, float]]:
-    counts = [(str(bound), count_at_most(sample, bound)) for bound in instrument.bounds]
-    return [*counts, ("+Inf", sum(sample.sketch.values()))]
+    counts = count_up_to(instrument.bounds, sample)
+    return list(zip([*map(str, instrument.bounds), "+Inf"], counts, strict=True))

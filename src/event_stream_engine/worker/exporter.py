@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from datetime import datetime
+from collections.abc import Sequence
+from itertools import pairwise
 
 import psycopg
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -31,7 +33,7 @@ from event_stream_engine.monitoring.readings import (
     Labels,
     Readings,
     Sample,
-    count_at_most,
+    count_up_to,
     read_instruments,
     try_hold_export,
 )
@@ -39,6 +41,8 @@ from event_stream_engine.worker.projector import pause
 
 STANDBY_SECONDS = 5.0
 READ_MS = 10_000
+# Counters are older than any process: one that claimed to have begun at its own start would be taken for a leap.
+_UNKNOWN = 0
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1"}
 _logger = logging.getLogger(__name__)
 
@@ -46,21 +50,18 @@ _logger = logging.getLogger(__name__)
 async def run_exporter(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Export until told to stop; a lost database or collector is waited for."""
     exporter, resource = OTLPMetricExporter(), describe_engine()
-    began = clock.now()
     try:
         while not stopping.is_set():
             try:
                 async with await connect(url, "ese-exporter", statement_timeout_ms=READ_MS) as conn:
+                    while not stopping.is_set() and not await try_hold_export(conn):
+                        await pause(stopping, STANDBY_SECONDS)
                     while not stopping.is_set():
-                        if not await try_hold_export(conn):
-                            await pause(stopping, STANDBY_SECONDS)
-                            continue
                         now = clock.now()
                         async with snapshot(conn):
                             readings = await read_instruments(conn, now)
-                        span = (int(began.timestamp() * 1e9), int(now.timestamp() * 1e9))
                         # The library waits in place, and logs by itself what a collector refuses.
-                        await asyncio.to_thread(exporter.export, translate(readings, resource, *span))
+                        await asyncio.to_thread(exporter.export, translate(readings, resource, now))
                         await pause(stopping, settings.telemetry.interval_seconds)
             except psycopg.Error as error:
                 _logger.warning("the exporter waits for the database: %s", type(error).__name__)
@@ -69,14 +70,15 @@ async def run_exporter(settings: Settings, url: str, clock: Clock, stopping: asy
         await asyncio.to_thread(exporter.shutdown)
 
 
-def translate(readings: Readings, resource: Resource, began_ns: int, now_ns: int) -> MetricsData:
-    """Return a reading in OpenTelemetry's terms, cumulative since `began_ns`."""
+def translate(readings: Readings, resource: Resource, now: datetime) -> MetricsData:
+    """Return a reading in OpenTelemetry's terms."""
+    now_ns = int(now.timestamp() * 1e9)
     metrics = [
         Metric(
             name=name.removesuffix("_total"),
             description=INSTRUMENTS[name].help,
             unit=_UNITS.get(INSTRUMENTS[name].unit, "1"),
-            data=_translate(INSTRUMENTS[name], samples, began_ns, now_ns),
+            data=_translate(INSTRUMENTS[name], samples, now_ns),
         )
         for name, samples in readings.items()
         if samples
@@ -85,29 +87,27 @@ def translate(readings: Readings, resource: Resource, began_ns: int, now_ns: int
     return MetricsData([ResourceMetrics(resource, [scope], "")])
 
 
-def _translate(
-    instrument: Instrument, samples: dict[Labels, Sample], began_ns: int, now_ns: int
-) -> Sum | Gauge | Histogram:
+def _translate(instrument: Instrument, samples: dict[Labels, Sample], now_ns: int) -> Sum | Gauge | Histogram:
     named = [(dict(zip(instrument.labels, values, strict=True)), sample) for values, sample in samples.items()]
     if instrument.kind == "histogram":
         points = [
             HistogramDataPoint(
                 attributes=attributes,
-                start_time_unix_nano=began_ns,
+                start_time_unix_nano=_UNKNOWN,
                 time_unix_nano=now_ns,
                 count=sum(sample.sketch.values()),
                 sum=sample.seconds,
-                bucket_counts=list(_list_buckets(instrument.bounds, sample)),
+                bucket_counts=_list_buckets(instrument.bounds, sample),
                 explicit_bounds=list(instrument.bounds),
-                min=0.0,
-                max=0.0,
+                min=None,  # type: ignore[arg-type] - optional in the protocol
+                max=None,  # type: ignore[arg-type]
             )
             for attributes, sample in named
             if isinstance(sample, Distribution)
         ]
         return Histogram(points, AggregationTemporality.CUMULATIVE)
     numbers = [
-        NumberDataPoint(attributes, began_ns if instrument.kind == "counter" else now_ns, now_ns, sample)
+        NumberDataPoint(attributes, _UNKNOWN, now_ns, sample)
         for attributes, sample in named
         if not isinstance(sample, Distribution)
     ]
@@ -116,10 +116,6 @@ def _translate(
     return Gauge(numbers)
 
 
-def _list_buckets(bounds: Iterable[float], sample: Distribution) -> Iterator[int]:
-    before = 0
-    for bound in bounds:
-        counted = count_at_most(sample, bound)
-        yield counted - before
-        before = counted
-    yield sum(sample.sketch.values()) - before
+def _list_buckets(bounds: Sequence[float], sample: Distribution) -> list[int]:
+    counts = count_up_to(bounds, sample)
+    return [up_to - before for before, up_to in pairwise([0, *counts])]

@@ -104,6 +104,7 @@ async def _bury_next(conn: Connection, reason: str) -> int:
         count = await log.read_batch(conn, place, 1)
         if count:
             key = await dead_letters.bury_event(conn, reason)
+            await pipeline.add_batch(conn, is_buried=True)
             await log.move_place(conn, place)
             _logger.error("an event became a dead letter: %s", reason, extra={"event_key": str(key)})
         return count
