@@ -24,14 +24,14 @@ class Distribution:
 @dataclass(frozen=True, slots=True)
 class Totals:
     """`sent`, `delivered`, `read`: messages. `failed`: by error code, '0' where there is none; a message that is delivered
-    after all stays in it. `consent`: by (state before, state after)."""
+    after all stays in it. `consent`: by states, as OPT_IN>STOP."""
 
     sent: int
     delivered: int
     read: int
     failed: Mapping[str, int]
     inbound: Mapping[str, int]
-    consent: Mapping[tuple[str, str], int]
+    consent: Mapping[str, int]
     delivery: Distribution
 
 
@@ -58,7 +58,7 @@ async def load_totals(conn: Connection) -> Totals:
         read=_single(found, "read"),
         failed=found.get("failed", {}),
         inbound=found.get("inbound", {}),
-        consent={_split(label): count for label, count in found.get("consent", {}).items()},
+        consent=found.get("consent", {}),
         delivery=Distribution(
             {int(place): count for place, count in found.get("delivery_sketch", {}).items()},
             _single(found, "delivery_microseconds") / 1e6,
@@ -68,8 +68,3 @@ async def load_totals(conn: Connection) -> Totals:
 
 def _single(found: Mapping[str, Mapping[str, int]], name: str) -> int:
     return found.get(name, {}).get("", 0)
-
-
-def _split(label: str) -> tuple[str, str]:
-    before, _, after = label.partition(">")
-    return before, after

@@ -20,7 +20,9 @@ from event_stream_engine.kernel.phone import mask_phone
 _PHONE = re.compile(r"(?:\+|%2[Bb])([1-9][0-9]{6,14})")  # also as it stands in an address
 _FIELDS: ContextVar[Mapping[str, str]] = ContextVar("log_fields", default={})  # noqa: B039 - never changed in place
 # What every record has; the rest is `extra`. uvicorn's colours are for a terminal alone.
-_STANDARD = frozenset([*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "color_message"])
+_STANDARD = frozenset(
+    [*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName", "color_message"]
+)
 
 
 def carry_log_fields(**fields: str) -> None:

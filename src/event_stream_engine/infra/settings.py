@@ -257,7 +257,9 @@ def _read_telemetry(environ: Mapping[str, str], faults: list[str]) -> Telemetry:
         )
 
     interval = environ.get("OTEL_METRIC_EXPORT_INTERVAL", "") or "60000"
-    telemetry = Telemetry(is_wanted("TRACES"), is_wanted("METRICS"), int(interval) / 1000 if interval.isdigit() else 60.0)
+    telemetry = Telemetry(
+        is_wanted("TRACES"), is_wanted("METRICS"), int(interval) / 1000 if interval.isdigit() else 60.0
+    )
     if telemetry.traces or telemetry.metrics:
         if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
             faults.append("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")

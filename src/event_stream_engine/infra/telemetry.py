@@ -58,13 +58,18 @@ async def traced(kind: str) -> AsyncIterator[None]:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            yield _Span(span)
+            begun = _Span(span)
+            try:
+                yield begun
+            except BaseException as error:
+                begun.fail(type(error).__name__)
+                raise
 
     tracing.use(begin, _find_ids)
     try:
         yield
     finally:
-        tracing.use(None, lambda: None)
+        tracing.use(None, None)
         await asyncio.to_thread(provider.shutdown)
 
 

@@ -4,9 +4,9 @@ Attributes hold ids and counts, never numbers or words of people. Of an exceptio
 may hold both.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 Attributes = Mapping[str, str | int | float | bool]
 
@@ -30,13 +30,14 @@ class _Nothing:
 
 
 _NOTHING: AbstractContextManager[Span] = nullcontext(_Nothing())
-_begin: Callable[..., Any] | None = None
-_find_ids: Callable[[], tuple[str, str] | None] = lambda: None
+Begin = Callable[[str, Attributes, str, Mapping[str, str] | None], AbstractContextManager[Span]]
+_begin: Begin | None = None
+_find_ids: Callable[[], tuple[str, str] | None] | None = None
 
 
-def use(begin: Callable[..., Any] | None, find_ids: Callable[[], tuple[str, str] | None]) -> None:
+def use(begin: Begin | None, find_ids: Callable[[], tuple[str, str] | None] | None) -> None:
     """Set who makes spans, as a context manager, and who knows the present one; None for nobody."""
-    global _begin, _find_ids  # noqa: PLW0603 - one process has one tracer, and a span costs nothing without
+    global _begin, _find_ids
     _begin, _find_ids = begin, find_ids
 
 
@@ -46,23 +47,15 @@ def is_on() -> bool:
 
 def find_ids() -> tuple[str, str] | None:
     """Return trace and span id of the present span as hexadecimal."""
-    return _find_ids()
+    return None if _find_ids is None else _find_ids()
 
 
 def span(
-    name: str, attributes: Attributes | None = None, *, kind: str = "internal", carrier: Mapping[str, str] | None = None
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    kind: str = "internal",
+    carrier: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Span]:
     """Run a block in a span. `kind`: internal, server, client; `carrier`: headers with the caller's traceparent."""
-    return _NOTHING if _begin is None else _told(_begin, name, attributes or {}, kind, carrier)
-
-
-@contextmanager
-def _told(
-    begin: Callable[..., Any], name: str, attributes: Attributes, kind: str, carrier: Mapping[str, str] | None
-) -> Iterator[Span]:
-    with begin(name, attributes, kind, carrier) as begun:
-        try:
-            yield begun
-        except BaseException as error:
-            begun.fail(type(error).__name__)
-            raise
+    return _NOTHING if _begin is None else _begin(name, attributes or {}, kind, carrier)

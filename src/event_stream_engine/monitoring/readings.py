@@ -199,7 +199,9 @@ async def _read_messages(conn: Connection, now: datetime) -> Readings:
         "ese_recent_messages": statuses,
         "ese_recent_messages_sent": sent,
         "ese_users": _by(await count_users(conn)),
-        "ese_consent_transitions_total": {states: count for states, count in totals.consent.items()},
+        "ese_consent_transitions_total": {
+            tuple(states.split(">")): count for states, count in totals.consent.items()
+        },
         "ese_inbound_messages_total": _by(totals.inbound),
     }
 

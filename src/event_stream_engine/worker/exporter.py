@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from datetime import datetime
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import pairwise
+from typing import cast
 
 import psycopg
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -43,6 +44,7 @@ STANDBY_SECONDS = 5.0
 READ_MS = 10_000
 # Counters are older than any process: one that claimed to have begun at its own start would be taken for a leap.
 _UNKNOWN = 0
+_LEFT_OUT = cast(float, None)  # what the protocol lets one leave out and the library's types do not
 _UNITS = {"seconds": "s", "bytes": "By", "ratio": "1"}
 _logger = logging.getLogger(__name__)
 
@@ -88,7 +90,9 @@ def translate(readings: Readings, resource: Resource, now: datetime) -> MetricsD
 
 
 def _translate(instrument: Instrument, samples: dict[Labels, Sample], now_ns: int) -> Sum | Gauge | Histogram:
-    named = [(dict(zip(instrument.labels, values, strict=True)), sample) for values, sample in samples.items()]
+    named = [
+        (dict(zip(instrument.labels, values, strict=True)), sample) for values, sample in samples.items()
+    ]
     if instrument.kind == "histogram":
         points = [
             HistogramDataPoint(
@@ -99,8 +103,8 @@ def _translate(instrument: Instrument, samples: dict[Labels, Sample], now_ns: in
                 sum=sample.seconds,
                 bucket_counts=_list_buckets(instrument.bounds, sample),
                 explicit_bounds=list(instrument.bounds),
-                min=None,  # type: ignore[arg-type] - optional in the protocol
-                max=None,  # type: ignore[arg-type]
+                min=_LEFT_OUT,
+                max=_LEFT_OUT,
             )
             for attributes, sample in named
             if isinstance(sample, Distribution)
