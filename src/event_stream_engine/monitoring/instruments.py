@@ -127,6 +127,18 @@ SUBJECTS = (
         ),
     ),
     Subject(
+        "Hosts and processes",
+        (
+            _gauge("ese_host_cpu_ratio", "Processor of a host, or of the container's share, in use; mean of the last one to two minutes, as the others here.", "host", unit="ratio"),
+            _gauge("ese_host_memory_ratio", "Memory of a host or container in use.", "host", unit="ratio"),
+            _gauge("ese_host_disk_ratio", "The file system of ESE_DATA_DIR in use.", "host", unit="ratio"),
+            _gauge("ese_host_disk_free_bytes", "What is free on it.", "host", unit="bytes"),
+            _gauge("ese_processes_cpu_ratio", "Processor time of the processes of a kind; 1 is one core.", "host", "kind", unit="ratio"),
+            _gauge("ese_processes_memory_bytes", "Memory of the processes of a kind.", "host", "kind", unit="bytes"),
+            _gauge("ese_processes_open_files", "Open files of the processes of a kind.", "host", "kind"),
+        ),
+    ),
+    Subject(
         "Database",
         (
             _gauge("ese_database_connections", "Connections to this database."),

@@ -26,14 +26,26 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.stats import GAMMA
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import processes
-from event_stream_engine.monitoring.dashboard import UPTIME_DAYS
 from event_stream_engine.monitoring.health import load_health
 from event_stream_engine.stream import log
 
 SQL = load_queries(__package__)
 WINDOWS = {"1h": timedelta(hours=1), "24h": timedelta(hours=24)}
 CAMPAIGN_STATES = ("draft", "scheduled", "running", "paused", "completed", "cancelled")
+UPTIME = timedelta(days=7)
 FRESH_SECONDS = 2.0  # however many scrape, each web process reads the database no more often
+# Metrics of `resource_rollups` by the instrument that shows them.
+_HOST_READINGS = {
+    "cpu_percent": "ese_host_cpu_ratio",
+    "memory_percent": "ese_host_memory_ratio",
+    "disk_percent": "ese_host_disk_ratio",
+    "disk_free_bytes": "ese_host_disk_free_bytes",
+}
+_PROCESS_READINGS = {
+    "cpu_percent": "ese_processes_cpu_ratio",
+    "memory_bytes": "ese_processes_memory_bytes",
+    "open_files": "ese_processes_open_files",
+}
 Labels = tuple[str, ...]
 Sample = float | Distribution
 Readings = dict[str, dict[Labels, Sample]]
@@ -55,6 +67,14 @@ class _PipelineTotal:
     dead: int
     microseconds: int
     sketch: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Resource:
+    host: str
+    kind: str
+    metric: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +107,7 @@ async def read_instruments(conn: Connection, now: datetime) -> Readings:
     """Read every instrument, by name and values of its labels; in one snapshot, a few milliseconds."""
     return {
         **await _read_engine(conn, now),
+        **await _read_resources(conn, now),
         **await _read_log(conn),
         **await _read_requests(conn),
         **await _read_messages(conn, now),
@@ -129,7 +150,7 @@ def _age(now: datetime, at: datetime | None) -> dict[Labels, Sample]:
 async def _read_engine(conn: Connection, now: datetime) -> Readings:
     health = await load_health(conn, now)
     live = await processes.list_live(conn, now)
-    uptime = await processes.list_uptime(conn, now, UPTIME_DAYS)
+    uptime = await processes.list_uptime(conn, [now - UPTIME, now])
     minutes = sum(day.minutes for day in uptime)
     build = (
         version("event-stream-engine"),
@@ -163,6 +184,18 @@ async def _read_requests(conn: Connection) -> Readings:
             sketch, seconds = Counter(sketch) + Counter(before.sketch), seconds + before.seconds
         times[row.route, row.method] = Distribution(sketch, seconds)
     return {"ese_http_requests_total": requests, "ese_http_request_seconds": times}
+
+
+async def _read_resources(conn: Connection, now: datetime) -> Readings:
+    found: Readings = {name: {} for name in (*_HOST_READINGS.values(), *_PROCESS_READINGS.values())}
+    asked = {"now": now, "beating_since": now - processes.MISSING_AFTER}
+    for row in await SQL.list_resources.many(conn, _Resource, asked):
+        is_host = row.kind == "host"
+        name = (_HOST_READINGS if is_host else _PROCESS_READINGS).get(row.metric)
+        if name is not None:
+            value = row.value / 100 if row.metric.endswith("_percent") else row.value
+            found[name][(row.host,) if is_host else (row.host, row.kind)] = value
+    return found
 
 
 async def _read_log(conn: Connection) -> Readings:

@@ -24,6 +24,7 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.resources import run_sampler
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
@@ -65,9 +66,10 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        process_id, started_at = uuid4(), clock.now()
+        started_at = clock.now()
+        process = processes.Process(uuid4(), "web", started_at, started_at, 0)
         spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
-        intake = Intake(database_url, spool, process_id, clock)
+        intake = Intake(database_url, spool, process.id, clock)
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
@@ -80,9 +82,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
-                asyncio.create_task(
-                    _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
-                ),
+                asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
+                asyncio.create_task(_beat(resources, intake, process)),
             ]
             try:
                 yield
@@ -92,7 +93,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(psycopg.Error, PoolTimeout):
                     async with pool.connection() as conn:
-                        await processes.end(conn, process_id)
+                        await processes.end(conn, process.id)
                 spool.close()
 
     app.router.lifespan_context = lifespan

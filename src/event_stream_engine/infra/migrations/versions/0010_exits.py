@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0010_exits"
-down_revision = "0006_requests"
+down_revision = "0007_resources"
 
 
 def upgrade() -> None:
