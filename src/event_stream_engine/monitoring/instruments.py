@@ -6,6 +6,12 @@ docs/prometheus.md is made from here, and a test holds both to this list.
 
 from dataclasses import dataclass
 
+from event_stream_engine.analytics.totals import Distribution
+
+Labels = tuple[str, ...]
+Sample = float | Distribution
+Readings = dict[str, dict[Labels, Sample]]  # by name of the instrument and values of its labels
+
 # Bounds of the distributions, in seconds. They are met with the sketch's error: what lies within 1 % of a bound may be counted
 # on its other side.
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -143,6 +149,10 @@ SUBJECTS = (
         (
             _gauge("ese_database_connections", "Connections to this database."),
             _gauge("ese_database_connections_limit", "Connections the server allows, to all its databases."),
+            _gauge("ese_database_bytes", "Size of this database on disk.", unit="bytes"),
+            _counter("ese_database_transactions_total", "Transactions of this database since its statistics began: committed or rolled_back.", "outcome"),
+            _counter("ese_database_blocks_total", "Blocks that were asked for since then, from the server's cache or through the operating system: hit or read.", "source"),
+            _counter("ese_database_deadlocks_total", "Deadlocks since then."),
         ),
     ),
 )  # fmt: skip

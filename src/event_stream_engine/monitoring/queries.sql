@@ -277,6 +277,13 @@ WITH used AS (
 )
 SELECT host, kind, metric, sum(mean) AS value FROM used JOIN living USING (host, kind, pid) GROUP BY host, kind, metric;
 
+-- name: load_database_counters :one
+-- for: the size of this database and what PostgreSQL counts of it, for a scrape
+-- out: bytes; commits, rollbacks, deadlocks; blocks_hit, blocks_read
+-- note: counted by PostgreSQL itself; the size is asked of the file system, some hundred files
+SELECT pg_database_size(datid) AS bytes, xact_commit AS commits, xact_rollback AS rollbacks, blks_hit AS blocks_hit, blks_read AS blocks_read, deadlocks
+FROM pg_stat_database WHERE datname = current_database();
+
 -- name: list_request_totals :many
 -- for: all requests there ever were, for a scrape
 -- out: route, method, status_class, requests, microseconds (sum), sketch

@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from event_stream_engine.access.roles import Role
 from event_stream_engine.analytics.totals import Distribution
-from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument
-from event_stream_engine.monitoring.readings import Labels, Readings, Sample, count_up_to
+from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument, Labels, Readings, Sample
+from event_stream_engine.monitoring.readings import count_up_to
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.resources import resources_of
 

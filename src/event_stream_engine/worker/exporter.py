@@ -29,15 +29,8 @@ from event_stream_engine.infra.database import connect, snapshot
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.infra.telemetry import SCOPE, describe_engine
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument
-from event_stream_engine.monitoring.readings import (
-    Labels,
-    Readings,
-    Sample,
-    count_up_to,
-    read_instruments,
-    try_hold_export,
-)
+from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument, Labels, Readings, Sample
+from event_stream_engine.monitoring.readings import count_up_to, read_instruments, try_hold_export
 from event_stream_engine.worker.projector import pause
 
 STANDBY_SECONDS = 5.0
