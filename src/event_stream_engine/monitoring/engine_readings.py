@@ -97,7 +97,7 @@ async def read_engine(conn: Connection, now: datetime) -> Readings:
     kinds = {kind: sum(process.kind == kind for process in live) for kind in processes.NEEDED_KINDS}
     return {
         "ese_build_info": {build: 1},
-        "ese_ready": alone(health.ready_since is not None),
+        "ese_ready": alone(int(health.ready_since is not None)),
         "ese_ready_seconds": age(now, health.ready_since),
         "ese_uptime_ratio": alone(sum(day.minutes_up for day in uptime) / minutes) if minutes else {},
         "ese_processes": by(kinds),
