@@ -211,5 +211,8 @@ async def test_scrapes_one_after_the_other_share_a_reading(
 @pytest.mark.parametrize("seconds", [0.0001, 0.0099, 0.0101, 0.24, 0.26, 4.0, 100.0])
 def test_a_bucket_holds_what_is_not_above_its_bound(seconds: float) -> None:
     bounds = (0.01, 0.25, 5.0)
-    counts = count_up_to(bounds, Distribution({sketch_index(seconds): 3}, seconds * 3))
+    counts = count_up_to(
+        bounds,
+        Distribution([[(sketch_index(seconds) << 40) + 2], [(sketch_index(seconds) << 40) + 1]], seconds * 3),
+    )
     assert counts == [3 * (seconds <= bound) for bound in bounds] + [3]

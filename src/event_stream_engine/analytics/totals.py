@@ -4,7 +4,7 @@ A figure tells how things are, so it can fall: a failed message is delivered aft
 scrapes us takes a counter that falls for an engine that began anew at 0. So what a batch takes back is left out here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from event_stream_engine.infra.database import Connection
@@ -15,9 +15,9 @@ SQL = load_queries(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Durations by sketch index (kernel/stats.py), and their sum."""
+    """Durations as sketches that are to be added up, each like `sketch_of` in the migrations, and their sum."""
 
-    sketch: Mapping[int, int]
+    sketches: Sequence[Sequence[int]]
     seconds: float
 
 
@@ -60,7 +60,7 @@ async def load_totals(conn: Connection) -> Totals:
         inbound=found.get("inbound", {}),
         consent=found.get("consent", {}),
         delivery=Distribution(
-            {int(place): count for place, count in found.get("delivery_sketch", {}).items()},
+            [sorted((int(place) << 40) + n for place, n in found.get("delivery_sketch", {}).items())],
             _single(found, "delivery_microseconds") / 1e6,
         ),
     )

@@ -1,7 +1,6 @@
 """Readings of the engine itself: processes, hosts, requests, the log, the database."""
 
 import platform
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -79,11 +78,6 @@ def age(now: datetime, at: datetime | None) -> dict[Labels, Sample]:
     return alone(0.0 if at is None else max(0.0, (now - at).total_seconds()))
 
 
-def _read_sketch(elements: list[int]) -> dict[int, int]:
-    """Return a sketch by place, from elements place * 2^40 + count (`sketch_of` in the migrations)."""
-    return {element >> 40: element & 0xFF_FFFF_FFFF for element in elements}
-
-
 async def read_engine(conn: Connection, now: datetime) -> Readings:
     health = await load_health(conn, now)
     live = await processes.list_live(conn, now)
@@ -112,14 +106,14 @@ async def read_engine(conn: Connection, now: datetime) -> Readings:
 
 async def read_requests(conn: Connection) -> Readings:
     requests: dict[Labels, Sample] = {}
-    times: dict[Labels, Sample] = {}
+    routes: dict[Labels, list[_RequestTotal]] = {}
     for row in await SQL.list_request_totals.many(conn, _RequestTotal):
         requests[row.route, row.method, row.status_class] = row.requests
-        sketch, seconds = _read_sketch(row.sketch), row.microseconds / 1e6
-        before = times.get((row.route, row.method))
-        if isinstance(before, Distribution):
-            sketch, seconds = Counter(sketch) + Counter(before.sketch), seconds + before.seconds
-        times[row.route, row.method] = Distribution(sketch, seconds)
+        routes.setdefault((row.route, row.method), []).append(row)
+    times: dict[Labels, Sample] = {
+        route: Distribution([row.sketch for row in rows], sum(row.microseconds for row in rows) / 1e6)
+        for route, rows in routes.items()
+    }
     return {"ese_http_requests_total": requests, "ese_http_request_seconds": times}
 
 
@@ -145,7 +139,7 @@ async def read_log(conn: Connection) -> Readings:
     return {
         "ese_webhooks_total": webhooks,
         "ese_webhook_processing_seconds": {
-            (row.stage,): Distribution(_read_sketch(row.sketch), row.microseconds / 1e6) for row in stages
+            (row.stage,): Distribution([row.sketch], row.microseconds / 1e6) for row in stages
         },
         "ese_webhooks_dead_total": alone(sum(row.dead for row in stages)),
         "ese_events_projected_total": alone(place.events),

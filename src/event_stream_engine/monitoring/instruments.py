@@ -111,7 +111,7 @@ SUBJECTS = (
         "Campaigns and the outbox",
         (
             _gauge("ese_campaigns", "Campaigns by state.", "state"),
-            _gauge("ese_outbox_messages", "Messages that wait to be handed over; counting ends at 100000."),
+            _gauge("ese_outbox_messages", "Messages that wait to be handed over; counting ends at 20000."),
             _gauge("ese_outbox_overdue_seconds", "How long the oldest due message of a running campaign, or reply, has been waiting.", unit="seconds"),
         ),
     ),

@@ -17,7 +17,7 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
-INTAKE_MINUTES_KEPT = timedelta(days=2)
+INTAKE_MINUTES_KEPT = timedelta(hours=25)  # a scrape reads them all; windows of a day need no more
 _NEWEST_XID = str(2**64 - 1)
 
 

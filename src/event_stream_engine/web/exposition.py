@@ -26,9 +26,11 @@ router = APIRouter(include_in_schema=False)
 @router.get("/metrics", dependencies=[Depends(require_role(Role.metrics))])
 async def show_instruments(request: Request) -> Response:
     """All instruments, in the format that the scraper asks for."""
-    collector = _Collector(await resources_of(request).readout.read())
+    reading = await resources_of(request).readout.read()
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(collector), headers={"content-type": content_type})
+    if content_type not in reading.texts:
+        reading.texts[content_type] = encode(_Collector(reading.readings))
+    return Response(reading.texts[content_type], headers={"content-type": content_type})
 
 
 class _Collector:

@@ -92,7 +92,7 @@ def _translate(instrument: Instrument, samples: dict[Labels, Sample], now_ns: in
                 attributes=attributes,
                 start_time_unix_nano=_UNKNOWN,
                 time_unix_nano=now_ns,
-                count=sum(sample.sketch.values()),
+                count=count_up_to((), sample)[0],
                 sum=sample.seconds,
                 bucket_counts=_list_buckets(instrument.bounds, sample),
                 explicit_bounds=list(instrument.bounds),
