@@ -216,3 +216,28 @@ def test_a_bucket_holds_what_is_not_above_its_bound(seconds: float) -> None:
         Distribution([[(sketch_index(seconds) << 40) + 2], [(sketch_index(seconds) << 40) + 1]], seconds * 3),
     )
     assert counts == [3 * (seconds <= bound) for bound in bounds] + [3]
+
+
+async def test_requests_are_counted_by_class_and_timed_by_route(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with await connect(engine.url, "test") as conn:
+        for status_class, milliseconds in (("2xx", 4), ("2xx", 40), ("5xx", 400)):
+            await conn.execute(
+                """INSERT INTO request_rollups AS r
+                   SELECT 'total', '-infinity', '/somewhere/{id}', 'GET', %s, 1, 0, us, us, us, sketch_of(us) FROM (SELECT %s * 1000::bigint) AS t (us)
+                   ON CONFLICT (grain, bucket, route, method, status_class) DO UPDATE
+                   SET requests = r.requests + 1, microseconds = r.microseconds + excluded.microseconds, sketch = sketch_add(r.sketch, excluded.sketch)""",
+                (status_class, milliseconds),
+            )
+    samples = await scrape(engine, monkeypatch)
+    route = {"route": "/somewhere/{id}", "method": "GET"}
+    assert at(samples, "ese_http_requests_total", status_class="2xx", **route) == 2
+    assert at(samples, "ese_http_requests_total", status_class="5xx", **route) == 1
+    assert at(samples, "ese_http_request_seconds_count", **route) == 3
+    assert at(samples, "ese_http_request_seconds_sum", **route) == pytest.approx(0.444)
+    buckets = {
+        le: at(samples, "ese_http_request_seconds_bucket", le=le, **route)
+        for le in ("0.0025", "0.005", "0.05", "0.5", "+Inf")
+    }
+    assert buckets == {"0.0025": 0, "0.005": 1, "0.05": 2, "0.5": 3, "+Inf": 3}

@@ -92,7 +92,7 @@ SUBJECTS = (
         "Requests",
         (
             _counter("ese_http_requests_total", "Requests by template of the route, method and class of the status; 'none': it ended without an answer.", "route", "method", "status_class"),
-            _histogram("ese_http_request_seconds", "Requests from the first byte to the end of the answer.", REQUEST_BOUNDS, "route", "method"),
+            _histogram("ese_http_request_seconds", "Requests from their arrival to the end of the answer; a stream of events to its first byte.", REQUEST_BOUNDS, "route", "method"),
         ),
     ),
     Subject(
