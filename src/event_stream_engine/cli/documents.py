@@ -62,12 +62,13 @@ _PROMETHEUS = """# Instruments
 What `GET /metrics` exposes to Prometheus, and the exporter to OpenTelemetry; how to set them up is in
 [operations/monitoring.md](operations/monitoring.md#prometheus). What the figures mean is in [metrics.md](metrics.md).
 
-- Everything is read from the database, so any web process answers for the whole engine, all its processes and hosts, and
-  nothing is per process. A reading is at most two seconds old.
-- A **counter** never falls. It counts from the version on that brought it, also over restarts and restores.
+- Everything is read from the database, so any web process answers for the whole engine, all its processes and hosts,
+  and nothing is per process. A reading is at most two seconds old.
+- A **counter** never falls. It counts from the version on that brought it, over all restarts; only what PostgreSQL
+  itself counts begins anew when its statistics are reset.
 - A **gauge** tells how things are now, and may fall.
-- A **histogram** is made of a DDSketch with a relative error of 1 %: what lies within 1 % of a bound may be counted on its
-  other side. Sums and counts are exact.
+- A **histogram** is made of a DDSketch with a relative error of 1 %: what lies within 1 % of a bound may be counted on
+  its other side. Sums and counts are exact.
 - There is no label for a campaign, a number or a person: their figures are in the API.
 
 OpenTelemetry has the same names without `_total`.

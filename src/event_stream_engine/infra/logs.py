@@ -73,7 +73,7 @@ class _TextFormatter(logging.Formatter):
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = _list_fields(record) | {
+        line: dict[str, Any] = {
             "at": self.formatTime(record),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -82,6 +82,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if (ids := tracing.find_ids()) is not None:
             line["trace_id"], line["span_id"] = ids
+        line |= {name: value for name, value in _list_fields(record).items() if name not in line}
         if record.exc_info:
             line["exception"] = _mask_numbers(self.formatException(record.exc_info))
         return json.dumps(line)
