@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from event_stream_engine.infra import tracing
+from event_stream_engine.infra import telemetry, tracing
 from event_stream_engine.infra.logs import configure_logs
 from event_stream_engine.infra.settings import Telemetry, load_settings
 from event_stream_engine.infra.telemetry import traced
@@ -164,6 +165,26 @@ async def test_a_failure_is_told_by_its_type_alone(collector: Collector) -> None
     (span,) = collector.find_spans("fail")
     assert (span.status.code, span.status.message) == (span.status.STATUS_CODE_ERROR, "ValueError")
     assert not span.events
+
+
+async def test_a_collector_that_does_not_answer_holds_up_no_end(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(telemetry, "FAREWELL_SECONDS", 0.1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # takes connections and never says a word
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        stopping = asyncio.Event()
+        async with asyncio.timeout(5), traced("worker"):  # the library alone would take ten
+            exporting = asyncio.create_task(
+                run_exporter(make_settings(tmp_path), database_url, SystemClock(), stopping)
+            )
+            with tracing.span("work"):
+                taken, _ = await asyncio.to_thread(silent.accept)
+            stopping.set()
+            await exporting
+        taken.close()
 
 
 @pytest.mark.usefixtures("_restored_logs")

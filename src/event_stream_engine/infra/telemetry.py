@@ -4,8 +4,9 @@ Where to, how often, which headers and what share of traces: the OTEL_… variab
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.metadata import version
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from event_stream_engine.infra import tracing
 
+FAREWELL_SECONDS = 2.0  # for the last spans
 SCOPE = "event_stream_engine"
 _KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT}
 
@@ -70,7 +72,30 @@ async def traced(kind: str) -> AsyncIterator[None]:
         yield
     finally:
         tracing.use(None, None)
-        await asyncio.to_thread(provider.shutdown)
+        await asyncio.wait({start_aside(provider.shutdown)}, timeout=FAREWELL_SECONDS)
+
+
+def start_aside(work: Callable[[], object]) -> "asyncio.Future[None]":
+    """Do what blocks in a thread that the end of the process does not wait for, and return when it is done as a future.
+
+    The library asks a collector that does not answer for ten seconds, longer than an ending process has.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(tell)
+
+    threading.Thread(target=run, daemon=True).start()
+    return done
 
 
 def describe_engine(**more: str) -> Resource:

@@ -4,8 +4,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import psycopg
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -27,7 +28,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from event_stream_engine.analytics.totals import Distribution
 from event_stream_engine.infra.database import connect, snapshot
 from event_stream_engine.infra.settings import Settings
-from event_stream_engine.infra.telemetry import SCOPE, describe_engine
+from event_stream_engine.infra.telemetry import SCOPE, describe_engine, start_aside
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.instruments import INSTRUMENTS, Instrument, Labels, Readings, Sample
 from event_stream_engine.monitoring.readings import count_up_to, read_instruments, try_hold_export
@@ -45,6 +46,7 @@ _logger = logging.getLogger(__name__)
 async def run_exporter(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Export until told to stop; a lost database or collector is waited for."""
     exporter, resource = OTLPMetricExporter(), describe_engine()
+    told_to_stop: asyncio.Future[Any] = asyncio.ensure_future(stopping.wait())
     try:
         while not stopping.is_set():
             try:
@@ -55,14 +57,18 @@ async def run_exporter(settings: Settings, url: str, clock: Clock, stopping: asy
                         now = clock.now()
                         async with snapshot(conn):
                             readings = await read_instruments(conn, now)
-                        # The library waits in place, and logs by itself what a collector refuses.
-                        await asyncio.to_thread(exporter.export, translate(readings, resource, now))
+                        # What a collector refuses the library logs by itself.
+                        exported: asyncio.Future[Any] = start_aside(
+                            partial(exporter.export, translate(readings, resource, now))
+                        )
+                        await asyncio.wait({exported, told_to_stop}, return_when=asyncio.FIRST_COMPLETED)
                         await pause(stopping, settings.telemetry.interval_seconds)
             except psycopg.Error as error:
                 _logger.warning("the exporter waits for the database: %s", type(error).__name__)
                 await pause(stopping, 1)
     finally:
-        await asyncio.to_thread(exporter.shutdown)
+        told_to_stop.cancel()
+        exporter.shutdown()
 
 
 def translate(readings: Readings, resource: Resource, now: datetime) -> MetricsData:
