@@ -25,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from event_stream_engine.infra import telemetry, tracing
+from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.logs import configure_logs
 from event_stream_engine.infra.settings import Telemetry, load_settings
 from event_stream_engine.infra.telemetry import traced
@@ -33,6 +34,7 @@ from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.monitoring.instruments import INSTRUMENTS
 from event_stream_engine.worker.exporter import run_exporter
 from tests.engine import ACCOUNT_SID, Engine, make_settings, running_engine
+from tests.sending import WatchedProvider, add_campaign, add_people, fill_outbox, send_all
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 NUMBER = "+14155551234"
@@ -156,6 +158,25 @@ async def test_the_way_of_a_webhook_is_seen_without_its_number(
     projected = [attributes_of(span)["ese.batch.events"] for span in collector.find_spans("project batch")]
     assert sum(projected) == 1
     assert not any(NUMBER[1:].encode() in body for body in collector.raw)
+
+
+async def test_each_call_to_the_provider_is_a_span_with_the_messages_id(
+    database_url: str, tmp_path: Path, collector: Collector
+) -> None:
+    clock, provider = SystemClock(), WatchedProvider()
+    async with await connect(database_url, "test") as conn:
+        await add_people(conn, 3, clock.now())
+        await fill_outbox(conn, await add_campaign(conn, clock.now(), rate=100), clock.now())
+    async with traced("worker"):
+        await send_all(database_url, tmp_path, provider, clock)
+    calls = collector.find_spans("send message")
+    assert [span.kind for span in calls] == [span.SPAN_KIND_CLIENT for span in calls]
+    assert {attributes_of(span)["ese.message.id"] for span in calls} == {
+        str(message.message_id) for message in provider.taken
+    }
+    assert {attributes_of(span)["ese.outcome"] for span in calls} == {"accepted"}
+    numbers = [message.recipient_phone[1:].encode() for message in provider.taken]
+    assert not any(number in body for number in numbers for body in collector.raw)
 
 
 async def test_a_failure_is_told_by_its_type_alone(collector: Collector) -> None:
