@@ -25,6 +25,7 @@ from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, NotFound, Unavailable
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.feed_words import write_step
@@ -146,7 +147,11 @@ async def door(database_url: str, settings: Settings, password_hash: str) -> Asy
                 " VALUES (%s, %s, 'Ana', %s, 'operator', %s)",
                 (uuid4(), EMAIL, password_hash, NOW),
             )
-        door = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool, write_step)), clock)
+        door = Door(
+            AsyncClient(),
+            Resources(settings, pool, clock, Feed(pool, write_step), Readout(pool, clock)),
+            clock,
+        )
         async with door.another_client() as door.client:
             yield door
 
@@ -156,7 +161,9 @@ async def shell(settings: Settings) -> AsyncIterator[Door]:
     """An engine whose database is away."""
     clock = SettableClock(NOW)
     pool: Pool = AsyncConnectionPool(open=False)
-    shell = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool, write_step)), clock)
+    shell = Door(
+        AsyncClient(), Resources(settings, pool, clock, Feed(pool, write_step), Readout(pool, clock)), clock
+    )
     async with shell.another_client() as shell.client:
         yield shell
 

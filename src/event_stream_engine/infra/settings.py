@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -20,6 +21,15 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from event_stream_engine.kernel.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What goes to a collector of OpenTelemetry. Where to and how is read by its SDK."""
+
+    traces: bool
+    metrics: bool
+    interval_seconds: float  # between two exports of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Settings:
     attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
+    telemetry: Telemetry
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -209,6 +220,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(environ)
         if name.startswith("ESE_") and name not in known
     ]
+    telemetry = _read_telemetry(environ, faults)
     if faults:
         raise Invalid("The settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     data_dir = Path(values["ESE_DATA_DIR"]).expanduser().absolute()
@@ -229,7 +241,35 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+        telemetry=telemetry,
     )
+
+
+def _read_telemetry(environ: Mapping[str, str], faults: list[str]) -> Telemetry:
+    """Return what the standard variables of OpenTelemetry ask for: nothing, as long as no collector is named."""
+
+    def is_wanted(signal: str) -> bool:
+        names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+        return (
+            any(environ.get(name) for name in names)
+            and environ.get(f"OTEL_{signal}_EXPORTER", "otlp") != "none"
+            and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        )
+
+    interval = environ.get("OTEL_METRIC_EXPORT_INTERVAL", "") or "60000"
+    telemetry = Telemetry(
+        is_wanted("TRACES"), is_wanted("METRICS"), int(interval) / 1000 if interval.isdigit() else 60.0
+    )
+    if telemetry.traces or telemetry.metrics:
+        if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
+            faults.append("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
+        if not (interval.isdigit() and int(interval) >= 1000):
+            faults.append("OTEL_METRIC_EXPORT_INTERVAL: a whole number of milliseconds from 1000 is needed")
+        if find_spec("opentelemetry.exporter") is None:
+            faults.append(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: install event-stream-engine[otel]"
+            )
+    return telemetry
 
 
 def _read(setting: Setting, environ: Mapping[str, str], faults: list[str]) -> Any:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import psycopg
 
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Invalid, Unavailable
@@ -130,7 +131,10 @@ class Intake:
         if not group:
             return
         try:
-            failure = await self._store([event for event, _ in group])
+            with tracing.span("store webhooks", {"ese.group.events": len(group)}) as span:
+                failure = await self._store([event for event, _ in group])
+                if failure is not None:
+                    span.fail(type(failure).__name__)
         except psycopg.DataError as error:
             if len(group) > 1:  # one of them is at fault: find it, the others are innocent
                 half = len(group) // 2
@@ -178,7 +182,9 @@ class Intake:
             if isinstance(error, psycopg.DataError):
                 raise error
             reason = str(error)
-        _logger.warning("webhooks go to the spool: %s", reason.strip().splitlines()[0])
+        _logger.warning(
+            "webhooks go to the spool: %s", reason.strip().splitlines()[0], extra={"events": len(events)}
+        )
         self._conn = None
         await conn.close()
         return False

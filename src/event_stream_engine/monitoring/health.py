@@ -28,6 +28,7 @@ class Health:
 
     rows: list[HealthRow]
     connections: int
+    most_connections: int
     ready_since: datetime | None
     lag_events: int
     lag_seconds: float
@@ -84,6 +85,7 @@ async def load_health(conn: Connection, now: datetime) -> Health:
             ),
         ],
         connections=database.connections,
+        most_connections=database.most_connections,
         ready_since=processes.find_ready_since(live),
         lag_events=lag.events,
         lag_seconds=lag_seconds,

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -27,10 +28,10 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class DayUptime:
-    """Minutes in which every needed process gave a sign of life, of those since the first record."""
+class Uptime:
+    """Minutes of a window in which every needed process gave a sign of life, of those since the first record."""
 
-    days_ago: int
+    since: datetime
     minutes_up: int
     minutes: int
 
@@ -55,11 +56,13 @@ def find_ready_since(processes: list[Process]) -> datetime | None:
     return None if None in started else max(at for at in started if at is not None)
 
 
-async def list_uptime(conn: Connection, now: datetime, days: int) -> list[DayUptime]:
-    """Return the measured minutes of each of the last days, today's last 24 hours being day 0."""
-    return await SQL.list_uptime.many(
-        conn, DayUptime, {"now": now, "days": days, "kinds": list(NEEDED_KINDS)}
-    )
+async def list_uptime(conn: Connection, edges: Sequence[datetime]) -> list[Uptime]:
+    """Return the measured full minutes of windows that follow each other; those before the first record are left out.
+
+    Shape: `edges` are where each window begins, and the end of the last one.
+    """
+    minutes = [edge.replace(second=0, microsecond=0) for edge in edges]
+    return await SQL.list_uptime.many(conn, Uptime, {"edges": minutes, "kinds": list(NEEDED_KINDS)})
 
 
 async def end(conn: Connection, process_id: UUID) -> None:

@@ -1,23 +1,38 @@
 -- name: add_batch :exec
 -- for: how long live webhooks took from receipt to effect
--- in: rows of log_batch
+-- in: rows of log_batch and faults; is_buried: the whole batch had no effect
 -- index: pipeline_rollups primary key
--- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0
-INSERT INTO pipeline_rollups AS r (minute, events, microseconds, slowest)
-SELECT date_trunc('minute', clock_timestamp()), count(*), sum(age), max(age)
-FROM (SELECT greatest(0, extract(epoch FROM clock_timestamp() - received_at) * 1000000)::bigint AS age FROM log_batch WHERE is_live AND event_type IN ('receipt.received', 'inbound.received')) AS aged
-HAVING count(*) > 0
-ON CONFLICT (minute) DO UPDATE
-SET events = r.events + excluded.events, microseconds = r.microseconds + excluded.microseconds, slowest = greatest(r.slowest, excluded.slowest);
+-- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0.
+--       Places of the sketch are counted first, so that ten thousand events are some hundred rows from there on
+WITH aged AS (
+    SELECT greatest(0, extract(epoch FROM clock_timestamp() - b.received_at) * 1000000)::bigint AS us,
+           %(is_buried)s OR f.dedupe_key IS NOT NULL AS is_dead
+    FROM log_batch b LEFT JOIN faults f ON (f.received_on, f.dedupe_key) = (b.received_on, b.dedupe_key)
+    WHERE b.is_live AND b.event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
+), placed AS (
+    SELECT is_dead, sketch_index(us)::bigint AS place, count(*) AS n, sum(us) AS us, max(us) AS slowest FROM aged GROUP BY 1, 2
+), told AS (
+    SELECT coalesce(sum(n) FILTER (WHERE NOT is_dead), 0) AS events, coalesce(sum(n) FILTER (WHERE is_dead), 0) AS dead,
+           coalesce(sum(us) FILTER (WHERE NOT is_dead), 0) AS us, coalesce(max(slowest) FILTER (WHERE NOT is_dead), 0) AS slowest,
+           coalesce(array_agg((place << 40) + n ORDER BY place) FILTER (WHERE NOT is_dead), '{}') AS sketch
+    FROM placed HAVING count(*) > 0
+)
+INSERT INTO pipeline_rollups AS r (grain, stage, bucket, events, dead, microseconds, slowest, sketch)
+SELECT b.grain, 'applied', b.bucket, t.events, t.dead, t.us, t.slowest, t.sketch
+FROM told t, (VALUES ('minute', date_trunc('minute', clock_timestamp())), ('quarter', bucket_of('quarter', clock_timestamp())), ('total', '-infinity')) AS b (grain, bucket)
+ON CONFLICT (grain, stage, bucket) DO UPDATE
+SET events = r.events + excluded.events, dead = r.dead + excluded.dead, microseconds = r.microseconds + excluded.microseconds,
+    slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
 
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
 -- in: id, kind, host, pid, started_at, now, spooled (events)
--- index: processes and uptime_minutes primary keys
--- note: one statement; the minute is written once by whoever comes first
+-- index: processes and uptime_quarters primary keys
+-- note: one statement; the minute is marked once by whoever comes first
 WITH marked AS (
-    INSERT INTO uptime_minutes (minute, kind) VALUES (date_trunc('minute', %(now)s::timestamptz), %(kind)s)
-    ON CONFLICT DO NOTHING
+    INSERT INTO uptime_quarters AS u (quarter, kind, minutes)
+    VALUES (date_bin('15 minutes', %(now)s::timestamptz, 'epoch'), %(kind)s, 1 << (extract(minute FROM %(now)s::timestamptz AT TIME ZONE 'UTC')::integer %% 15))
+    ON CONFLICT (quarter, kind) DO UPDATE SET minutes = u.minutes | excluded.minutes WHERE u.minutes & excluded.minutes = 0
 ), forgotten AS (
     DELETE FROM processes WHERE beat_at < %(now)s::timestamptz - interval '1 day'
 )
@@ -40,25 +55,71 @@ DELETE FROM processes WHERE id = %(id)s;
 SELECT id, kind, started_at, beat_at, spooled FROM processes WHERE beat_at >= %(since)s ORDER BY kind, started_at;
 
 -- name: list_uptime :many
--- for: measured uptime by day
--- in: now; days; kinds text[] that must all be alive
--- out: days_ago (0: the last 24 hours), minutes_up, minutes
--- index: uptime_minutes primary key
--- note: counted from the first recorded minute: the time before the engine existed is no downtime
+-- for: measured uptime of some windows, one after the other
+-- in: edges timestamptz[] (whole minutes; where each window begins, and the end of the last); kinds text[] that must all be alive
+-- out: since, minutes_up, minutes (since the first that was ever recorded: the time before the engine existed is no downtime)
+-- index: uptime_quarters primary key
+-- note: 672 rows a kind and week, kept for good
 WITH first AS (
-    SELECT greatest(min(minute), date_trunc('minute', %(now)s::timestamptz) - %(days)s * interval '1 day') AS minute FROM uptime_minutes
+    SELECT min(quarter + n * interval '1 minute') AS minute
+    FROM uptime_quarters, generate_series(0, 14) AS n
+    WHERE quarter = (SELECT min(quarter) FROM uptime_quarters) AND minutes >> n & 1 = 1
 ), up AS (
-    SELECT u.minute FROM uptime_minutes u, first
-    WHERE u.minute >= first.minute AND u.minute < date_trunc('minute', %(now)s::timestamptz)
-    GROUP BY u.minute HAVING count(*) FILTER (WHERE u.kind = ANY (%(kinds)s)) = cardinality(%(kinds)s::text[])
+    SELECT quarter + n * interval '1 minute' AS minute
+    FROM (SELECT quarter, bit_and(minutes) AS minutes FROM uptime_quarters
+          WHERE quarter > (%(edges)s::timestamptz[])[1] - interval '15 minutes'
+            AND quarter < (%(edges)s::timestamptz[])[cardinality(%(edges)s::timestamptz[])] AND kind = ANY (%(kinds)s)
+          GROUP BY quarter HAVING count(*) = cardinality(%(kinds)s::text[])) AS q, generate_series(0, 14) AS n
+    WHERE minutes >> n & 1 = 1
 )
-SELECT day::integer AS days_ago,
-       (SELECT count(*) FROM up WHERE up.minute >= date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day'
-          AND up.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day')::integer AS minutes_up,
-       (extract(epoch FROM date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day'
-          - greatest(first.minute, date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day')) / 60)::integer AS minutes
-FROM first, generate_series(0, %(days)s - 1) AS day
-WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day';
+SELECT w.since, (SELECT count(*) FROM up WHERE minute >= w.since AND minute < w.until)::integer AS minutes_up,
+       (extract(epoch FROM w.until - greatest(first.minute, w.since)) / 60)::integer AS minutes
+FROM first, unnest((%(edges)s::timestamptz[])[:cardinality(%(edges)s::timestamptz[]) - 1], (%(edges)s::timestamptz[])[2:]) AS w (since, until)
+WHERE w.until > first.minute
+ORDER BY w.since;
+
+-- name: add_sample :exec
+-- for: what a process found of itself and its host
+-- in: process_id, host, pid, at; kinds text[] (host, or the kind of the process), metrics text[], values float8[], limits jsonb
+-- index: resource_rollups and processes primary keys
+-- note: sorted, because the processes of a host all add to the rows of their host
+WITH told AS (
+    UPDATE processes SET limits = %(limits)s WHERE id = %(process_id)s
+)
+INSERT INTO resource_rollups AS r (grain, bucket, host, kind, pid, metric, count, sum, peak)
+SELECT g.grain, date_bin(g.length, %(at)s::timestamptz, 'epoch'), %(host)s, s.kind, CASE s.kind WHEN 'host' THEN 0 ELSE %(pid)s END, s.metric, 1, s.value, s.value
+FROM unnest(%(kinds)s::text[], %(metrics)s::text[], %(values)s::float8[]) AS s (kind, metric, value),
+     (VALUES ('minute', interval '1 minute'), ('quarter', interval '15 minutes')) AS g (grain, length)
+ORDER BY g.grain, s.kind, s.metric
+ON CONFLICT (grain, bucket, host, kind, pid, metric) DO UPDATE
+SET count = r.count + 1, sum = r.sum + excluded.sum, peak = greatest(r.peak, excluded.peak);
+
+-- name: load_utilization :one
+-- for: what is used at present
+-- in: now, beating_since
+-- out: cpu_percent (of the busiest host), memory_bytes (of all our processes that are alive), disk_operations_per_second (of
+--      all hosts), reasons jsonb (why a figure could not be measured)
+-- index: resource_rollups primary key
+-- note: two minutes of rows; the last full one too, because the running one may have just begun
+WITH used AS (
+    SELECT host, kind, pid, metric, sum(sum) / sum(count) AS mean FROM resource_rollups
+    WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(now)s::timestamptz) - interval '1 minute' AND bucket <= %(now)s
+    GROUP BY host, kind, pid, metric
+), living AS (
+    SELECT kind, host, pid, limits FROM processes WHERE beat_at >= %(beating_since)s
+)
+SELECT (SELECT max(mean) FROM used WHERE kind = 'host' AND metric = 'cpu_percent') AS cpu_percent,
+       (SELECT sum(mean) FROM used JOIN living USING (kind, host, pid) WHERE metric = 'memory_bytes') AS memory_bytes,
+       (SELECT sum(mean) FROM used WHERE kind = 'host' AND metric IN ('disk_reads_per_second', 'disk_writes_per_second')) AS disk_operations_per_second,
+       (SELECT jsonb_object_agg(u.key, u.value) FROM living, jsonb_each(limits -> 'unknown') AS u) AS reasons;
+
+-- name: drop_old_resources :exec
+-- for: what is kept no longer
+-- in: minutes_until, quarters_until
+-- index: resource_rollups primary key
+-- note: two ranges of the key, a few thousand rows each time
+DELETE FROM resource_rollups
+WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s);
 
 -- name: load_pipeline :one
 -- for: how long live webhooks took to take effect
@@ -67,7 +128,7 @@ WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval
 -- index: pipeline_rollups primary key
 -- note: five rows
 SELECT coalesce(sum(events), 0)::bigint AS events, coalesce(sum(microseconds), 0)::bigint AS microseconds, coalesce(max(slowest), 0)::bigint AS slowest
-FROM pipeline_rollups WHERE minute >= %(since)s;
+FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >= %(since)s;
 
 -- name: load_lag :one
 -- for: how far the projector is behind
@@ -218,3 +279,68 @@ LIMIT %(most)s;
 -- index: inbound_events (replies_to)
 -- note: an inbound message answers the last one to its sender within 72 hours
 SELECT received_at, message_sid, intent, body, is_auto_replied FROM inbound_events WHERE replies_to = %(sid)s ORDER BY received_at, id;
+
+-- name: find_server_version :one
+-- for: what database this is
+-- out: postgresql (like 18.1)
+-- note: without what a distribution adds behind it
+SELECT split_part(current_setting('server_version'), ' ', 1) AS postgresql;
+
+-- name: load_outbox :one
+-- for: what waits to be handed over, and since when the oldest might have been
+-- out: waiting (20,000 means: that many or more), oldest_due_at: of running campaigns and replies
+-- index: outbox_due, one probe for each running campaign
+-- note: counting stops, because a campaign may have millions of recipients. Ordered by campaign_id also where it is NULL:
+--       only so the planner sees that the index has the order
+SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 20000) AS counted)::integer AS waiting,
+       least((SELECT min(first.due_at)
+              FROM campaigns c
+              CROSS JOIN LATERAL (SELECT o.due_at FROM outbox o WHERE o.campaign_id = c.id AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+                                  ORDER BY o.due_at LIMIT 1) AS first
+              WHERE c.state = 'running'),
+             (SELECT o.due_at FROM outbox o WHERE o.campaign_id IS NULL AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+              ORDER BY o.campaign_id, o.due_at LIMIT 1)) AS oldest_due_at;
+
+-- name: list_resources :many
+-- for: what hosts and processes use at present, for a scrape
+-- in: now, beating_since
+-- out: host, kind (host, web, worker), metric, value: mean of a host, sum of the means of a kind's living processes
+-- index: resource_rollups primary key
+-- note: as load_utilization; a host that nobody is alive on is left out
+WITH used AS (
+    SELECT host, kind, pid, metric, sum(sum) / sum(count) AS mean FROM resource_rollups
+    WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(now)s::timestamptz) - interval '1 minute' AND bucket <= %(now)s
+    GROUP BY host, kind, pid, metric
+), living AS (
+    SELECT DISTINCT kind, host, pid FROM processes WHERE beat_at >= %(beating_since)s
+    UNION
+    SELECT 'host', host, 0 FROM processes WHERE beat_at >= %(beating_since)s
+)
+SELECT host, kind, metric, sum(mean) AS value FROM used JOIN living USING (host, kind, pid) GROUP BY host, kind, metric;
+
+-- name: load_database_counters :one
+-- for: the size of this database and what PostgreSQL counts of it, for a scrape
+-- out: bytes; commits, rollbacks, deadlocks; blocks_hit, blocks_read
+-- note: counted by PostgreSQL itself; the size is asked of the file system, some hundred files
+SELECT pg_database_size(datid) AS bytes, xact_commit AS commits, xact_rollback AS rollbacks, blks_hit AS blocks_hit, blks_read AS blocks_read, deadlocks
+FROM pg_stat_database WHERE datname = current_database();
+
+-- name: list_request_totals :many
+-- for: all requests there ever were, for a scrape
+-- out: route, method, status_class, requests, microseconds (sum), sketch
+-- index: request_rollups primary key
+-- note: a row for each route, method and class that was ever asked for
+SELECT route, method, status_class, requests, microseconds, sketch FROM request_totals;
+
+-- name: list_pipeline_totals :many
+-- for: all live webhooks there ever were, by stage
+-- out: stage, dead, microseconds (sum), sketch
+-- index: pipeline_rollups primary key
+-- note: two rows
+SELECT stage, dead, microseconds, sketch FROM pipeline_rollups WHERE grain = 'total';
+
+-- name: try_hold_export :one
+-- for: being the only one that exports to OpenTelemetry
+-- out: is_mine
+-- note: a lock of the session, gone with it; the figures are the whole engine's, so a second exporter would double them
+SELECT pg_try_advisory_lock(hashtext('export'), 1) AS is_mine;

@@ -16,14 +16,17 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.resources import run_sampler
 from event_stream_engine.stream.spool import Spool
-from event_stream_engine.web import chart_bundle, probes
+from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
     analytics,
     audience,
@@ -51,6 +54,7 @@ from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
+from event_stream_engine.web.request_trails import AccessLog, RequestSpans
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
 
@@ -67,14 +71,15 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        process_id, started_at = uuid4(), clock.now()
+        started_at = clock.now()
+        process = processes.Process(uuid4(), "web", started_at, started_at, 0)
         spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
-        intake = Intake(database_url, spool, process_id, clock)
+        intake = Intake(database_url, spool, process.id, clock)
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
             live = Feed(pool, write_step)
-            resources = Resources(settings, pool, clock, live)
+            resources = Resources(settings, pool, clock, live, Readout(pool, clock))
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
@@ -82,9 +87,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(live.run()),
-                asyncio.create_task(
-                    _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
-                ),
+                asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
+                asyncio.create_task(_beat(resources, intake, process)),
             ]
             try:
                 yield
@@ -94,11 +98,14 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(psycopg.Error, PoolTimeout):
                     async with pool.connection() as conn:
-                        await processes.end(conn, process_id)
+                        await processes.end(conn, process.id)
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(BodyLimits(app, UPLOADS), settings.public_url))
+    limited = BodyLimits(app, UPLOADS)
+    logged = AccessLog(limited) if settings.log_format == "json" else limited
+    split = _Split(webhooks, protect(logged, settings.public_url))
+    return RequestSpans(split) if tracing.is_on() else split
 
 
 def compose_routes() -> FastAPI:
@@ -126,6 +133,7 @@ def compose_routes() -> FastAPI:
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
         app.include_router(page, dependencies=may_read)
+    app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [

@@ -8,6 +8,7 @@ from event_stream_engine.infra.database import Pool
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Resources:
     pool: Pool
     clock: Clock
     feed: Feed
+    readout: Readout
 
 
 def resources_of(request: Request) -> Resources:

@@ -17,6 +17,7 @@ from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring.resources import drop_old_resources, run_sampler
 from event_stream_engine.stream import log
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
@@ -34,6 +35,8 @@ _logger = logging.getLogger(__name__)
 
 async def run_worker(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Work until told to stop; the batch in hand is finished."""
+    started_at = clock.now()
+    process = processes.Process(uuid4(), "worker", started_at, started_at, 0)
     async with AsyncExitStack() as resources:
         # Without credentials there is nobody to hand messages to; everything else goes on.
         provider = None
@@ -50,14 +53,17 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
-        tasks.create_task(_beat(url, clock, stopping))
+        tasks.create_task(_beat(url, clock, stopping, process))
+        tasks.create_task(run_sampler(settings, url, process, clock, stopping))
+        if settings.telemetry.metrics:
+            from event_stream_engine.worker.exporter import run_exporter  # noqa: PLC0415 - an extra that may not be there
+
+            tasks.create_task(run_exporter(settings, url, clock, stopping))
 
 
-async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def _beat(url: str, clock: Clock, stopping: asyncio.Event, process: processes.Process) -> None:
     """Give a sign of life; now and then make the log's coming partitions and clear away what has run out."""
-    now = clock.now()
-    process = processes.Process(uuid4(), "worker", now, now, 0)
-    upkeep_at = now
+    upkeep_at = process.started_at
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-worker", statement_timeout_ms=5000) as conn:
@@ -65,9 +71,11 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                     now = clock.now()
                     await processes.beat(conn, replace(process, beat_at=now))
                     if now >= upkeep_at:
+                        await log.add_up_intake(conn, now)
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
+                        await drop_old_resources(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)
