@@ -57,9 +57,9 @@ WITH given AS (
     FROM given g CROSS JOIN notification_channels c
     WHERE %(named)s::uuid[] IS NULL AND g.kind NOT LIKE '%%.resolved' AND NOT EXISTS (SELECT FROM notification_routes)
 )
-INSERT INTO notice_deliveries (notice_key, channel_id, group_key, queued_at, due_at, fallback_id, fallback_at)
+INSERT INTO notice_deliveries (notice_key, channel_id, group_key, queued_at, due_at, expires_at, fallback_id, fallback_at)
 SELECT DISTINCT ON (g.at, g.key, c.id) g.key, c.id, coalesce(w.group_key, g.group_key), g.at, g.at + chosen.group_wait,
-       chosen.fallback_id, CASE WHEN chosen.fallback_id IS NOT NULL THEN g.at + chosen.fallback_after END
+       g.at + interval '24 hours', chosen.fallback_id, CASE WHEN chosen.fallback_id IS NOT NULL THEN g.at + chosen.fallback_after END
 FROM chosen
 JOIN given g USING (key)
 JOIN notification_channels c ON c.id = chosen.channel_id AND c.is_enabled AND c.removed_at IS NULL
