@@ -68,6 +68,8 @@ CREATE TABLE notice_deliveries (
     CHECK ((state = 'waiting') = (ended_at IS NULL))
 );
 CREATE INDEX notice_deliveries_waiting ON notice_deliveries (channel_id, due_at) WHERE state = 'waiting';
+CREATE INDEX notice_deliveries_fallback ON notice_deliveries (fallback_at)
+    WHERE fallback_id IS NOT NULL AND passed_at IS NULL AND state <> 'delivered';
 CREATE INDEX notice_deliveries_channel ON notice_deliveries (channel_id, id);
 
 CREATE TABLE notice_attempts (
