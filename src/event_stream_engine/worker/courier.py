@@ -77,7 +77,9 @@ def deliver(order: dict[str, Any]) -> tuple[str, str]:
         return "refused", "this version of apprise cannot read the address"
     is_taken = plugin.notify(body=order["body"], title=order["title"], notify_type=NotifyType(order["tone"]))
     if not answers:
-        return ("delivered", "taken") if is_taken else ("postponed", "; ".join(said.lines) or "no connection")
+        # Of an exception within exceptions the innermost is the reason.
+        reason = said.lines[-1].rpartition("Caused by ")[2] if said.lines else "no connection"
+        return ("delivered", "taken") if is_taken else ("postponed", reason)
     last = answers[-1]
     told = f"HTTP {last.status_code} {last.reason}"
     if is_taken:
