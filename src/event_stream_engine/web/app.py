@@ -37,6 +37,7 @@ from event_stream_engine.web.api import (
     inbound,
     metrics,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -107,7 +108,18 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
+    for api in (
+        *figures,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+        notifications,
+    ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:

@@ -12,6 +12,7 @@ from event_stream_engine.web.pages import (
     imports,
     inbound,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -36,5 +37,6 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        notifications,
     )
 )
