@@ -45,6 +45,7 @@ from event_stream_engine.web.api import (
     users,
 )
 from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
@@ -55,6 +56,7 @@ from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
+UPLOADS = ("/api/v1/imports",)
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -97,7 +99,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(app, settings.public_url))
+    return _Split(webhooks, protect(BodyLimits(app, UPLOADS), settings.public_url))
 
 
 def compose_routes() -> FastAPI:
