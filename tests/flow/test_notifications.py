@@ -247,6 +247,7 @@ async def test_hanging_receiver_holds_up_no_other_channel(desk: Desk, free_port:
             assert len(notifier.sendings) >= 1
             for sending in notifier.sendings:
                 sending.cancel()
+            await asyncio.gather(*notifier.sendings, return_exceptions=True)
 
 
 async def test_two_notifiers_deliver_nothing_twice(desk: Desk, free_port: int) -> None:

@@ -67,10 +67,12 @@ class Notifier:
             if self.sendings:
                 await asyncio.wait(self.sendings, timeout=LAST_SECONDS)
             await self._record(conn)
-            for sending in self.sendings:  # its lease runs out, and another worker sends it again
-                sending.cancel()
         finally:
             waiting.cancel()
+            if stopping.is_set():
+                for sending in self.sendings:  # its lease runs out, and another worker sends it again
+                    sending.cancel()
+                await asyncio.gather(*self.sendings, return_exceptions=True)
 
     async def step(self, conn: Connection) -> None:
         """Write down what has come back, hand over to fallbacks, and begin the sendings that are due."""
