@@ -12,6 +12,7 @@ from event_stream_engine.web.pages import (
     imports,
     inbound,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -38,5 +39,6 @@ PAGES = tuple(
         definitions,
         compliance,
         stories,
+        notifications,
     )
 )
