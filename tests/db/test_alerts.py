@@ -257,10 +257,17 @@ async def test_a_rule_that_is_switched_off_or_removed_ends_what_fires_by_it(conn
         assert await fetch(conn, "SELECT count(*) FROM alert_states WHERE rule_id = %s", rule.id) == [(0,)]
 
 
-async def deliver(conn: Connection, url: str, campaign_id: UUID, arrived: int, failed: int) -> None:
+async def deliver(
+    conn: Connection,
+    url: str,
+    campaign_id: UUID,
+    *,
+    arrived: int,
+    failed: int,
+    at: datetime = NOON + timedelta(minutes=1),
+) -> None:
     """Let a campaign's messages be handed over, and so many of them arrive and fail."""
     messages = await list_messages(conn, campaign_id)
-    at = NOON + timedelta(minutes=1)
     await hand_over(conn, *(decision(campaign_id, one, at) for one in messages))
     await project_all(url)
     await receive(conn, messages[:arrived], "delivered", at)

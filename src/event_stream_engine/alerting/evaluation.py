@@ -24,6 +24,7 @@ from event_stream_engine.alerting.state import (
     begin,
     follow,
 )
+from event_stream_engine.alerting.subjects import name_subjects
 from event_stream_engine.alerting.telling import (
     describe_fire,
     episode_id_of,
@@ -80,12 +81,6 @@ class _StateRow:
             self.sample,
             self.reason,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Name:
-    id: UUID
-    name: str
 
 
 async def measure_rules(conn: Connection, now: datetime) -> dict[Question, Measured]:
@@ -180,15 +175,11 @@ async def _open_episodes(
 ) -> list[Episode]:
     if not fired:
         return []
-    ids = [UUID(subject.partition(":")[2]) for _, subject in fired if subject.startswith("campaign:")]
-    names = {
-        f"campaign:{row.id}": row.name
-        for row in await SQL.list_campaign_names.many(conn, _Name, {"ids": ids})
-    }
+    names = await name_subjects(conn, [subject for _, subject in fired])
     rows = []
     for rule_id, subject in fired:
         rule, state = rules[rule_id], after[rule_id, subject]
-        shown = names.get(subject, subject.partition(":")[2] or "all traffic")
+        shown = names[subject]
         rows.append(
             {
                 "id": episode_id_of(rule_id, subject, now),

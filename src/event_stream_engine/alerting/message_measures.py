@@ -131,13 +131,14 @@ async def read(conn: Connection, questions: Sequence[Question], now: datetime) -
 
 
 async def _read(conn: Connection, question: Question, now: datetime) -> Measured:
-    rows = await SQL.measure_messages.many(conn, _Counted, _parameters(question, now))
+    rows = await SQL.measure_messages.many(conn, _Counted, list_parameters(question, now))
     if question.scope == ALL and not rows:
         rows = [_Counted(0, 0, 0, 0, 0, 0, 0, ALL)]
     return Measured([_describe(question.metric, row) for row in rows])
 
 
-def _parameters(question: Question, now: datetime) -> dict[str, Any]:
+def list_parameters(question: Question, now: datetime) -> dict[str, Any]:
+    """Return what the queries over messages ask for."""
     window = timedelta(seconds=question.window_seconds)
     return {
         "scope": question.scope,

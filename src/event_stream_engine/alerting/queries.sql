@@ -172,6 +172,14 @@ FROM processes p WHERE p.kind = %(kind)s;
 -- note: a row a minute
 SELECT max(slowest) AS slowest FROM pipeline_rollups WHERE minute >= date_trunc('minute', %(since)s::timestamptz);
 
+-- name: list_webhook_bins :many
+-- for: the past of the slowest webhook, by quarter-hour
+-- in: since, until
+-- out: bin, slowest (microseconds)
+-- index: pipeline_rollups primary key
+-- note: a row a minute is read
+SELECT bucket_of('quarter', minute) AS bin, max(slowest) AS slowest FROM pipeline_rollups WHERE minute >= %(since)s AND minute < %(until)s GROUP BY 1;
+
 -- name: find_evaluation_lag :maybe
 -- for: how long ago the last tick was
 -- in: now

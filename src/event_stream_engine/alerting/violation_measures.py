@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from event_stream_engine.alerting.measure import Measure, Measured, Question
 from event_stream_engine.alerting.message_measures import CAMPAIGN_FOLLOWED
@@ -65,11 +66,15 @@ async def read(conn: Connection, questions: Sequence[Question], now: datetime) -
 
 
 async def _read(conn: Connection, question: Question, now: datetime) -> Measured:
-    parameters = {
+    rows = await SQL.measure_violations.many(conn, _Found, list_parameters(question, now))
+    return Measured([Reading(row.subject, float(row.violations)) for row in rows])
+
+
+def list_parameters(question: Question, now: datetime) -> dict[str, Any]:
+    """Return what the queries over violations ask for."""
+    return {
         "scope": question.scope,
         "kinds": _KINDS[question.metric],
         "since": now - timedelta(seconds=question.window_seconds),
         "followed_since": now - CAMPAIGN_FOLLOWED,
     }
-    rows = await SQL.measure_violations.many(conn, _Found, parameters)
-    return Measured([Reading(row.subject, float(row.violations)) for row in rows])
