@@ -30,9 +30,7 @@ async def conn(database_url: str) -> AsyncIterator[Connection]:
 async def campaign(conn: Connection, url: str, name: str, at: datetime, *, arrived: int, failed: int) -> None:
     people = 0 if name == "Good" else arrived + failed
     campaign_id = await start(conn, people, at, name=name)
-    await deliver(
-        conn, url, campaign_id, arrived=arrived, failed=failed, at=at + timedelta(minutes=1)
-    )
+    await deliver(conn, url, campaign_id, arrived=arrived, failed=failed, at=at + timedelta(minutes=1))
     await project_all(url)
 
 

@@ -27,12 +27,13 @@ FROM alert_rules WHERE id = %(id)s;
 -- note: held until the end of the transaction, so that the trail tells each change against the one before it
 SELECT FROM alert_rules WHERE id = %(id)s FOR NO KEY UPDATE;
 
--- name: is_name_taken :one
+-- name: find_rule_id :maybe
 -- for: names that alerts can be told apart by
--- in: name; id of the rule that may have it, or NULL
+-- in: name
+-- out: id
 -- index: alert_rules (name)
--- note: the unique index has the last word, when two ask at once
-SELECT EXISTS (SELECT FROM alert_rules WHERE name = btrim(%(name)s) AND id IS DISTINCT FROM %(id)s::uuid);
+-- note: the unique index has the last word, when two take a name at once
+SELECT id FROM alert_rules WHERE name = btrim(%(name)s);
 
 -- name: put_rule :exec
 -- for: a rule made or changed

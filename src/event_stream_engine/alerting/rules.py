@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import orjson
+from psycopg.errors import UniqueViolation
 
 from event_stream_engine.alerting.measure import ALL, Question
 from event_stream_engine.alerting.measures import find_measure
@@ -33,6 +34,7 @@ CONFIGURATION = (
 LONGEST_SECONDS = 86_400
 SHORTEST_WINDOW, LONGEST_WINDOW = 60, 604_800
 LABEL = re.compile(r"[a-z][a-z0-9_]{0,49}\Z")
+_NAME_TAKEN = "Another rule has this name."
 _CHANNELS = ("sms", "whatsapp")
 
 
@@ -105,6 +107,12 @@ async def load_rule(conn: Connection, rule_id: UUID) -> Rule:
     return rule
 
 
+async def find_rule_id(conn: Connection, name: str) -> UUID | None:
+    """Return the id of the rule of a name, None when there is none."""
+    found: UUID | None = await SQL.find_rule_id.value(conn, {"name": name})
+    return found
+
+
 async def create_rule(conn: Connection, actor: Actor, draft: Draft, now: datetime) -> Rule:
     """Make a rule. Errors: Invalid naming the field."""
     await check_draft(conn, draft)
@@ -174,8 +182,8 @@ async def check_draft(conn: Connection, draft: Draft, rule_id: UUID | None = Non
     """Refuse what no rule can be. Errors: Invalid naming the field."""
     if not 1 <= len(draft.name.strip()) <= 200:
         raise Invalid("A name of 1 to 200 characters is needed; it is what an alert says.", "name")
-    if await SQL.is_name_taken.value(conn, {"name": draft.name, "id": rule_id}):
-        raise Invalid("Another rule has this name.", "name")
+    if await find_rule_id(conn, draft.name) not in (None, rule_id):
+        raise Invalid(_NAME_TAKEN, "name")
     await _check_subjects(conn, draft)
     _check_condition(draft)
     _require(draft.severity in SEVERITIES, f"One of {', '.join(SEVERITIES)} is needed.", "severity")
@@ -293,7 +301,10 @@ async def _put(conn: Connection, rule_id: UUID, draft: Draft, now: datetime) -> 
         "labels": orjson.dumps(draft.labels).decode(),
         "inhibits": orjson.dumps(draft.inhibits).decode(),
     }
-    await SQL.put_rule.execute(conn, values | {"id": rule_id, "now": now})
+    try:
+        await SQL.put_rule.execute(conn, values | {"id": rule_id, "now": now})
+    except UniqueViolation:  # somebody else was faster by a moment
+        raise Invalid(_NAME_TAKEN, "name") from None
 
 
 async def _tell(

@@ -120,7 +120,7 @@ async def add_silence(
     if schedule is not None:
         _check_schedule(schedule)
     silence_id = uuid4()
-    told = None if schedule is None else _describe_schedule(schedule)
+    told = None if schedule is None else describe_schedule(schedule)
     await SQL.add_silence.execute(
         conn,
         {
@@ -168,7 +168,8 @@ def _check_schedule(schedule: Schedule) -> None:
         raise Invalid(f"There is no time zone {schedule.timezone!r}.", "schedule.timezone") from None
 
 
-def _describe_schedule(schedule: Schedule) -> dict[str, Any]:
+def describe_schedule(schedule: Schedule) -> dict[str, Any]:
+    """Return a schedule as it is stored and shown."""
     return {
         "weekdays": sorted(set(schedule.weekdays)),
         "starts": schedule.starts.isoformat("minutes"),

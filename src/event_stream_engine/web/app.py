@@ -25,6 +25,8 @@ from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
+    alert_rules,
+    alerts,
     analytics,
     audience,
     campaign_figures,
@@ -38,6 +40,7 @@ from event_stream_engine.web.api import (
     replies,
     rules,
     segments,
+    silences,
     templates,
     users,
 )
@@ -104,7 +107,20 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
+    for api in (
+        *figures,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+        alert_rules,
+        alerts,
+        silences,
+    ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
