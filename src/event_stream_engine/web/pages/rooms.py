@@ -1,8 +1,11 @@
 """Every page that only who has signed in may see."""
 
 from event_stream_engine.web.pages import (
+    alert_rules,
+    alerts,
     audience,
     audience_figures,
+    banner,
     campaign,
     campaign_forms,
     campaign_messages,
@@ -15,6 +18,7 @@ from event_stream_engine.web.pages import (
     replies,
     rules,
     segments,
+    settings,
     templates,
 )
 
@@ -36,5 +40,9 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        banner,
+        alert_rules,
+        alerts,
+        settings,
     )
 )
