@@ -106,5 +106,6 @@ async def test_a_rule_is_tried_fires_is_seen_everywhere_taken_in_hand_and_over(
     await page.get_by_role("link", name="Change Too quiet").click()
     await page.get_by_role("checkbox", name="Watch").uncheck()
     await page.get_by_role("button", name="Save rule").click()
+    await expect(page).to_have_url(f"{engine.url}/alerts/rules")
     await page.goto(f"{engine.url}/alerts")
     await expect(page.locator("#over-rows")).to_contain_text("the rule was switched off", timeout=TICKS_MS)
