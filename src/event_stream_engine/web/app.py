@@ -18,8 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest import canary
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
@@ -37,6 +39,7 @@ from event_stream_engine.web.api import (
     inbound,
     metrics,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -45,6 +48,7 @@ from event_stream_engine.web.api import (
     users,
 )
 from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
@@ -56,6 +60,7 @@ from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
+UPLOADS = ("/api/v1/imports",)
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -81,6 +86,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
+                asyncio.create_task(_send_canaries(intake, clock)),
                 asyncio.create_task(
                     _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
                 ),
@@ -97,7 +103,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(app, settings.public_url))
+    return _Split(webhooks, protect(BodyLimits(app, UPLOADS), settings.public_url))
 
 
 def compose_routes() -> FastAPI:
@@ -121,6 +127,7 @@ def compose_routes() -> FastAPI:
         alert_rules,
         alerts,
         silences,
+        notifications,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
@@ -142,6 +149,14 @@ def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.critical("the intake has failed; this process ends", exc_info=error)
         signal.raise_signal(signal.SIGTERM)
+
+
+async def _send_canaries(intake: Intake, clock: Clock) -> None:
+    """Send a canary now and at the beginning of each minute; one that is not taken is missed, which is its purpose."""
+    while True:
+        with suppress(Unavailable, Invalid):
+            await intake.accept(canary.make_canary(clock.now()))
+        await asyncio.sleep(canary.seconds_to_next(clock.now()))
 
 
 async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:

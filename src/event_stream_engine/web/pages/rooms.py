@@ -15,6 +15,7 @@ from event_stream_engine.web.pages import (
     imports,
     inbound,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -44,5 +45,6 @@ PAGES = tuple(
         alert_rules,
         alerts,
         settings,
+        notifications,
     )
 )
