@@ -32,6 +32,10 @@ ADDRESSES = (
     "/audience/segments",
     "/audience/segments/new",
     "/audience/imports",
+    "/alerts",
+    "/alerts/rules",
+    "/alerts/rules/new",
+    "/settings",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -3,6 +3,7 @@
 import typer
 
 from event_stream_engine.cli import (
+    alerts,
     audit,
     campaigns,
     data,
@@ -33,6 +34,7 @@ data.imports.command("users")(imports.import_people)
 data.imports.command("waiting", hidden=True)(imports.import_waiting)
 app.add_typer(data.imports, name="import")
 app.add_typer(campaigns.campaign, name="campaign")
+app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(notify.notify, name="notify")
 app.add_typer(people.operators, name="operators")

@@ -30,6 +30,8 @@ from event_stream_engine.monitoring.resources import run_sampler
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
+    alert_rules,
+    alerts,
     analytics,
     audience,
     campaign_figures,
@@ -46,6 +48,7 @@ from event_stream_engine.web.api import (
     replies,
     rules,
     segments,
+    silences,
     templates,
     users,
 )
@@ -55,6 +58,7 @@ from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.banner import load_firing
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.request_trails import AccessLog, RequestSpans
@@ -133,12 +137,15 @@ def compose_routes() -> FastAPI:
         campaigns,
         rules,
         replies,
+        alert_rules,
+        alerts,
+        silences,
         notifications,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
-        app.include_router(page, dependencies=may_read)
+        app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
     app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)

@@ -3,6 +3,28 @@
 import re
 
 # state: (mark, name)
+ALERT_STATES = {
+    "ok": ("delivered", "ok"),
+    "pending": ("warning", "pending"),
+    "firing": ("failed", "firing"),
+    "acknowledged": ("warning", "acknowledged"),
+    "resolved": ("delivered", "resolved"),
+    "no_data": ("unknown", "no data"),
+}
+ALERT_SEVERITIES = {
+    "critical": ("failed", "critical"),
+    "warning": ("warning", "warning"),
+    "info": ("accent", "info"),
+}
+ALERT_STEPS = {
+    "fired": "Fired",
+    "told": "Notice",
+    "held_back": "No notice",
+    "no_data": "No data",
+    "acknowledged": "Acknowledged",
+    "action": "Action",
+    "resolved": "Resolved",
+}
 CAMPAIGN_STATES = {
     "draft": ("unknown", "draft"),
     "scheduled": ("in-flight", "scheduled"),
@@ -94,6 +116,7 @@ _ACTIONS = {
     "campaign.started": "Started",
     "campaign.paused": "Paused",
     "campaign.resumed": "Resumed",
+    "campaign.rate_lowered": "Rate lowered",
     "campaign.completed": "Completed",
     "campaign.cancelled": "Cancelled",
 }
