@@ -1,0 +1,106 @@
+-- Alerting: from a figure that crosses a line to somebody who knows, and back to quiet.
+
+-- What is watched. A rule keeps what it measures (metric, scope, filter) for life; the rest may be changed.
+CREATE TABLE alert_rules (
+    id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name            text             NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200), -- what an alert of it says
+    metric          text             NOT NULL, -- slug of alerting/measures.py
+    scope           text             NOT NULL CHECK (scope IN ('all', 'campaign', 'channel', 'country')),
+    scope_filter    text             NOT NULL DEFAULT '', -- one campaign's id, one channel, one country; '': each of them
+    window_seconds  integer          CHECK (window_seconds BETWEEN 60 AND 604800), -- NULL: the metric has none, or the whole campaign
+    comparison      text             NOT NULL CHECK (comparison IN ('above', 'below')),
+    threshold       double precision NOT NULL,
+    clear_threshold double precision NOT NULL, -- on the quiet side of threshold, or equal
+    minimum_sample  integer          NOT NULL DEFAULT 0 CHECK (minimum_sample >= 0),
+    for_seconds     integer          NOT NULL DEFAULT 0 CHECK (for_seconds BETWEEN 0 AND 86400),
+    keep_seconds    integer          NOT NULL DEFAULT 0 CHECK (keep_seconds BETWEEN 0 AND 86400), -- clear for so long before it is over
+    severity        text             NOT NULL CHECK (severity IN ('critical', 'warning', 'info')),
+    labels          jsonb            NOT NULL DEFAULT '{}',
+    inhibits        jsonb            NOT NULL DEFAULT '{}', -- alerts with all of these labels are not told while it fires; {}: none
+    runbook_url     text             NOT NULL DEFAULT '',
+    opens_incident  text             CHECK (opens_incident IN ('critical', 'high', 'medium', 'low')),
+    action          text             CHECK (action IN ('pause_campaign', 'lower_rate')),
+    action_percent  integer          CHECK (action_percent BETWEEN 1 AND 99), -- of lower_rate: what is left of the rate
+    is_enabled      boolean          NOT NULL DEFAULT true,
+    configuration   text             UNIQUE, -- key of the document's alert_configuration that is this rule's threshold
+    created_at      timestamptz      NOT NULL DEFAULT now(),
+    changed_at      timestamptz      NOT NULL DEFAULT now(),
+    CHECK (CASE comparison WHEN 'above' THEN clear_threshold <= threshold ELSE clear_threshold >= threshold END),
+    CHECK ((action = 'lower_rate') = (action_percent IS NOT NULL) OR action IS NULL AND action_percent IS NULL)
+);
+
+-- Where each subject of a rule stands, as of the last tick.
+CREATE TABLE alert_states (
+    rule_id      uuid             NOT NULL REFERENCES alert_rules (id) ON DELETE CASCADE,
+    subject      text             NOT NULL, -- all, campaign:<id>, channel:<name>, country:<code>, host:<name>
+    state        text             NOT NULL CHECK (state IN ('ok', 'pending', 'firing', 'acknowledged', 'resolved', 'no_data')),
+    since        timestamptz      NOT NULL, -- in this state
+    seen_at      timestamptz      NOT NULL, -- the last tick
+    held_seconds double precision NOT NULL, -- pending: over the threshold; firing: clear again; only time that was watched counts
+    silent_since timestamptz,               -- no value since
+    value        double precision,          -- the last known one
+    sample       bigint,
+    reason       text             NOT NULL,
+    PRIMARY KEY (rule_id, subject)
+) WITH (fillfactor = 50);
+
+-- From the fire to its end. A row keeps what its rule said, because rules are changed and deleted.
+CREATE TABLE alert_episodes (
+    id              uuid PRIMARY KEY,
+    number          bigint           GENERATED ALWAYS AS IDENTITY UNIQUE, -- ALT001
+    rule_id         uuid             NOT NULL, -- of a rule that may be gone
+    subject         text             NOT NULL,
+    subject_name    text             NOT NULL, -- of a campaign; else as subject
+    name            text             NOT NULL,
+    metric          text             NOT NULL,
+    severity        text             NOT NULL,
+    labels          jsonb            NOT NULL,
+    comparison      text             NOT NULL,
+    threshold       double precision NOT NULL,
+    value           double precision,          -- the last known one
+    peak            double precision NOT NULL, -- the worst
+    reason          text             NOT NULL,
+    runbook_url     text             NOT NULL,
+    fired_at        timestamptz      NOT NULL,
+    acknowledged_at timestamptz,
+    acknowledged_by text,                      -- as in audit_log.actor
+    resolved_at     timestamptz,
+    told_at         timestamptz,               -- last time a notice was queued; NULL: nobody was told so far
+    told_count      integer          NOT NULL DEFAULT 0,
+    held_back       text                       -- why nobody is told at present: a silence or another alert
+);
+CREATE UNIQUE INDEX alert_episodes_open ON alert_episodes (rule_id, subject) WHERE resolved_at IS NULL;
+CREATE INDEX alert_episodes_fired ON alert_episodes (fired_at);
+CREATE INDEX alert_episodes_resolved ON alert_episodes (resolved_at) WHERE resolved_at IS NOT NULL;
+
+-- What happened in an episode, in order.
+CREATE TABLE alert_steps (
+    id         bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    episode_id uuid        NOT NULL REFERENCES alert_episodes (id) ON DELETE CASCADE,
+    at         timestamptz NOT NULL,
+    kind       text        NOT NULL CHECK (kind IN ('fired', 'told', 'held_back', 'no_data', 'acknowledged', 'action', 'resolved')),
+    actor      text,                 -- of what a person did
+    text       text        NOT NULL
+);
+CREATE INDEX alert_steps_episode ON alert_steps (episode_id, id);
+
+-- Alerts with all of these labels are not told in [begins_at, ends_at); with a schedule only within its hours.
+CREATE TABLE silences (
+    id         uuid PRIMARY KEY,
+    matchers   jsonb       NOT NULL CHECK (matchers <> '{}'),
+    begins_at  timestamptz NOT NULL,
+    ends_at    timestamptz NOT NULL CHECK (ends_at > begins_at),
+    schedule   jsonb,               -- weekdays (0: Monday), starts, ends, timezone
+    comment    text        NOT NULL CHECK (length(comment) BETWEEN 1 AND 2000),
+    author     text        NOT NULL, -- as in audit_log.actor
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX silences_ends ON silences (ends_at);
+
+-- The last tick. Its row is the lock that makes one tick of all that are attempted at once.
+CREATE TABLE evaluator_ticks (
+    only_row  boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    ticked_at timestamptz NOT NULL,
+    took_ms   double precision NOT NULL
+);
+INSERT INTO evaluator_ticks (ticked_at, took_ms) VALUES ('-infinity', 0);
