@@ -21,6 +21,7 @@ from event_stream_engine.stream import log
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.escalator import run_escalator
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
@@ -50,6 +51,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
+        tasks.create_task(run_escalator(url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 
