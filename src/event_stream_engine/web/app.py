@@ -33,6 +33,8 @@ from event_stream_engine.web.api import (
     effectiveness,
     imports,
     inbound,
+    incident_policy,
+    incidents,
     metrics,
     monitoring,
     replies,
@@ -106,7 +108,8 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
+    events = (incident_policy, incidents)  # before /incidents/{incident_id}, what has a name
+    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies, *events):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
