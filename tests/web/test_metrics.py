@@ -13,9 +13,11 @@ from event_stream_engine.incidents.actions import Seen, resolve
 from event_stream_engine.incidents.following import follow
 from event_stream_engine.incidents.incidents import list_incidents
 from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.stream.log import append_own_events
 from event_stream_engine.web.app import compose_routes
+from event_stream_engine.worker.evaluator import tick
 from tests.engine import Engine
 from tests.hand_overs import check, decision, hand_over, list_messages, start
 from tests.incidents import ADMIN, fire
@@ -77,6 +79,9 @@ async def happen_all(engine: Engine) -> str:
             )
         await hand_over(conn, *(decision(campaign_id, one, at + 5 * second) for one in (arrived, retried)))
         await check(conn)
+        await tick(conn, SystemClock())  # no worker is there: an alert, as soon as it may be one
+        await conn.execute("UPDATE alert_rules SET for_seconds = 0 WHERE metric = 'missing_workers'")
+        await tick(conn, SystemClock())
     await engine.project()
     await happen(
         engine,

@@ -14,7 +14,7 @@ from uuid import UUID
 StateName = Literal["ok", "pending", "firing", "acknowledged", "resolved", "no_data"]
 Comparison = Literal["above", "below"]
 LONGEST_TICK = timedelta(seconds=30)
-_ALARMED = ("firing", "acknowledged")
+ALARMED: tuple[StateName, ...] = ("firing", "acknowledged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +66,15 @@ class State:
 
     @property
     def is_alarmed(self) -> bool:
-        return self.name in _ALARMED
+        return self.name in ALARMED
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of state that belongs to an episode, for those who tell and follow it."""
+    """A change of state that belongs to an episode, for those who tell and follow it.
+
+    `opens_incident` is None while the alert is silenced or inhibited; one that is told late comes from firing to firing.
+    """
 
     episode_id: UUID
     rule_id: UUID

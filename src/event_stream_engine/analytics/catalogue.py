@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from event_stream_engine.analytics.catalogue_alerts import ALERTS
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
 from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
@@ -55,6 +56,7 @@ SUBJECTS: tuple[Subject, ...] = (
     COMPLIANCE,
     INCIDENTS,
     SYSTEM,
+    ALERTS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

@@ -1449,15 +1449,20 @@ INSERT INTO touched_seconds (second, campaign_id) SELECT bucket, campaign_id FRO
 -- name: judge_rate :exec
 -- for: seconds in which a campaign handed over more than its limit
 -- in: now; rows of touched_seconds
--- index: compliance_rollups and compliance_violations primary keys
--- note: a call found out about later may make it more
+-- index: compliance_rollups and compliance_violations primary keys; audit_log (subject, id)
+-- note: a call found out about later may make it more; a rate that was lowered since did not hold in that second, and the trail
+--       knows what did
 INSERT INTO compliance_violations AS v (id, kind, at, campaign_id, message_id, evidence, found_at)
 SELECT gen_random_uuid(), 'rate', r.bucket, r.campaign_id, '00000000-0000-0000-0000-000000000000',
-       jsonb_build_object('handed_over', r.handed_over, 'limit', c.rate_per_second), %(now)s
+       jsonb_build_object('handed_over', r.handed_over, 'limit', held.rate_per_second), %(now)s
 FROM (SELECT DISTINCT second, campaign_id FROM touched_seconds) AS t
 JOIN compliance_rollups r ON r.grain = 'second' AND r.bucket = t.second AND r.campaign_id = t.campaign_id
-JOIN campaigns c ON c.id = r.campaign_id
-WHERE r.handed_over > c.rate_per_second
+JOIN campaigns c ON c.id = r.campaign_id AND r.handed_over > c.rate_per_second
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT (a.before ->> 'rate_per_second')::integer FROM audit_log a
+                     WHERE a.subject = 'campaign:' || c.id AND a.action = 'campaign.rate_lowered' AND a.at >= t.second ORDER BY a.id LIMIT 1), c.rate_per_second) AS rate_per_second
+) AS held
+WHERE r.handed_over > held.rate_per_second
 ON CONFLICT (kind, campaign_id, message_id, at) DO UPDATE SET evidence = excluded.evidence;
 
 -- name: count_violations :exec

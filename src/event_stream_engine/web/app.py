@@ -25,6 +25,8 @@ from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
+    alert_rules,
+    alerts,
     analytics,
     audience,
     campaign_figures,
@@ -40,6 +42,7 @@ from event_stream_engine.web.api import (
     replies,
     rules,
     segments,
+    silences,
     templates,
     users,
 )
@@ -109,7 +112,21 @@ def compose_routes() -> FastAPI:
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
     events = (incident_policy, incidents)  # before /incidents/{incident_id}, what has a name
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies, *events):
+    for api in (
+        *figures,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+        alert_rules,
+        alerts,
+        silences,
+        *events,
+    ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:

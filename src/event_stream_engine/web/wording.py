@@ -94,6 +94,7 @@ _ACTIONS = {
     "campaign.started": "Started",
     "campaign.paused": "Paused",
     "campaign.resumed": "Resumed",
+    "campaign.rate_lowered": "Rate lowered",
     "campaign.completed": "Completed",
     "campaign.cancelled": "Cancelled",
 }

@@ -18,10 +18,12 @@ from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.stream import log
+from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.escalator import run_escalator
+from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
@@ -48,7 +50,9 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_compactor(url, clock, stopping))
         tasks.create_task(run_verifier(url, clock, stopping))
         tasks.create_task(run_sealer(settings, url, clock, stopping))
+        tasks.create_task(run_auditor(settings, url, clock, stopping))
         tasks.create_task(run_checker(url, clock, stopping))
+        tasks.create_task(run_evaluator(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(run_escalator(url, clock, stopping))

@@ -104,3 +104,43 @@ CREATE TABLE evaluator_ticks (
     took_ms   double precision NOT NULL
 );
 INSERT INTO evaluator_ticks (ticked_at, took_ms) VALUES ('-infinity', 0);
+
+-- What was found of late, also what is old.
+CREATE INDEX compliance_violations_found ON compliance_violations (kind, found_at);
+
+-- What the last whole verification of the audit trail found.
+CREATE TABLE audit_verdicts (
+    only_row     boolean          PRIMARY KEY DEFAULT true CHECK (only_row),
+    verified_at  timestamptz      NOT NULL,
+    took_seconds double precision NOT NULL,
+    rows         bigint           NOT NULL,
+    faults       bigint           NOT NULL,
+    first_fault  text
+);
+
+-- What is watched from the first day: the document's list, and what keeps an engine honest beside it.
+INSERT INTO alert_rules (name, metric, scope, window_seconds, comparison, threshold, clear_threshold, minimum_sample, for_seconds, keep_seconds, severity, opens_incident, labels, inhibits, configuration) VALUES
+    ('Message error rate above threshold',          'message_error_rate',         'all',      900,   'above', 5,    4,    50,  0,   300, 'critical', 'high',     '{"area": "messages"}', '{}', 'error_rate_threshold'),
+    ('Campaign delivery rate below threshold',      'delivery_rate',              'campaign', NULL,  'below', 90,   91,   50,  0,   60,  'warning',  'medium',   '{"area": "messages", "needs": "projector"}', '{}', 'delivery_rate_threshold'),
+    ('Opt-out rate above threshold',                'message_opt_out_rate',       'all',      86400, 'above', 1,    0.8,  200, 0,   900, 'warning',  NULL,       '{"area": "messages"}', '{}', NULL),
+    ('Messages are filtered by carriers',           'error_30007_share',          'all',      3600,  'above', 1,    0.8,  100, 0,   900, 'warning',  'medium',   '{"area": "messages"}', '{}', NULL),
+    ('The provider has suspended the account',      'error_30002',                'all',      900,   'above', 0,    0,    0,   0,   900, 'critical', 'critical', '{"area": "messages"}', '{}', NULL),
+    ('No callbacks while messages are in flight',   'callback_silence_minutes',   'all',      NULL,  'above', 10,   1,    0,   0,   60,  'critical', 'high',     '{"area": "messages", "needs": "projector"}', '{}', NULL),
+    ('Messages were sent without consent',          'consent_missing',            'all',      3600,  'above', 0,    0,    0,   0,   0,   'critical', 'high',     '{"area": "compliance"}', '{}', NULL),
+    ('Messages were sent inside quiet hours',       'quiet_hours_violations',     'all',      3600,  'above', 0,    0,    0,   0,   0,   'critical', 'high',     '{"area": "compliance"}', '{}', NULL),
+    ('A campaign sends faster than its limit',      'rate_limit_violations',      'campaign', 3600,  'above', 0,    0,    0,   0,   0,   'warning',  'medium',   '{"area": "compliance"}', '{}', NULL),
+    ('Faults in the audit trail',                   'audit_faults',               'all',      NULL,  'above', 0,    0,    0,   0,   0,   'critical', 'critical', '{"area": "compliance"}', '{}', NULL),
+    ('The audit trail is not sealed',               'audit_unsealed_seconds',     'all',      NULL,  'above', 300,  60,   0,   0,   60,  'warning',  NULL,       '{"area": "compliance", "needs": "worker"}', '{}', NULL),
+    ('API response time above threshold',           'average_response_time',      'all',      300,   'above', 1000, 800,  20,  60,  300, 'warning',  NULL,       '{"area": "engine"}', '{}', 'response_time_threshold_ms'),
+    ('Webhook processing is slow',                  'webhook_processing_seconds', 'all',      300,   'above', 30,   10,   0,   0,   60,  'critical', 'high',     '{"area": "engine", "needs": "projector"}', '{}', NULL),
+    ('Events wait for the projector',               'projector_lag_seconds',      'all',      NULL,  'above', 60,   10,   0,   30,  60,  'critical', 'high',     '{"area": "engine", "needs": "worker"}', '{"needs": "projector"}', NULL),
+    ('Webhooks wait on disk',                       'spooled_events',             'all',      NULL,  'above', 0,    0,    0,   30,  60,  'warning',  'medium',   '{"area": "engine"}', '{}', NULL),
+    ('Events could not be projected',               'dead_letters',               'all',      NULL,  'above', 0,    0,    0,   0,   0,   'warning',  NULL,       '{"area": "engine"}', '{}', NULL),
+    ('A worker is missing',                         'missing_workers',            'all',      NULL,  'above', 0,    0,    0,   30,  30,  'critical', 'high',     '{"area": "engine"}', '{"needs": "worker"}', NULL),
+    ('A web process is missing',                    'missing_web',                'all',      NULL,  'above', 0,    0,    0,   30,  30,  'critical', 'high',     '{"area": "engine"}', '{}', NULL),
+    ('Alerts are evaluated late',                   'evaluation_lag_seconds',     'all',      NULL,  'above', 60,   30,   0,   0,   300, 'warning',  NULL,       '{"area": "engine"}', '{}', NULL),
+    ('CPU usage above threshold',                   'host_cpu_percent',           'all',      300,   'above', 80,   70,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
+    ('Memory usage above threshold',                'host_memory_percent',        'all',      300,   'above', 85,   80,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
+    ('Disk usage above threshold',                  'disk_usage_percent',         'all',      300,   'above', 85,   80,   0,   60,  300, 'critical', 'high',     '{"area": "host"}', '{}', 'disk_usage_threshold'),
+    ('The connection pool is exhausted',            'pool_waiting',               'all',      300,   'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
+    ('Requests got no database connection',         'pool_timeouts',              'all',      300,   'above', 0,    0,    0,   0,   120, 'critical', 'high',     '{"area": "database"}', '{}', NULL);
