@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -39,6 +40,8 @@ class Settings:
     attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
+    private_targets: tuple[IPv4Network | IPv6Network, ...]  # that notifications may go to all the same
+    deadman_url: str | None
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -77,6 +80,21 @@ def _http_url(text: str) -> str:
         raise ValueError("write it like https://engine.example.com, without query")
     _ = parts.port  # raises for one that is none
     return text.rstrip("/")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write it like https://hc.example.com/ping/…")
+    _ = parts.port  # raises for one that is none
+    return text
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks like 10.1.0.0/16,192.168.4.7") from None
 
 
 def _port(text: str) -> int:
@@ -192,6 +210,17 @@ SETTINGS = (
         "How much may wait on disk while the database is away; beyond it webhooks are refused with 503.",
         "1024",
     ),
+    Setting(
+        "ESE_PRIVATE_TARGETS",
+        _networks,
+        "Networks, with commas between them, that notifications may go to although they are not public: 10.1.0.0/16,192.168.4.7.",
+    ),
+    Setting(
+        "ESE_DEADMAN_URL",
+        _url,
+        "Address that is asked for (GET) each minute, as long as events get through to the alerts. Without it there is no dead-man's switch.",
+        secret=True,
+    ),
 )
 
 
@@ -229,6 +258,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+        private_targets=values["ESE_PRIVATE_TARGETS"] or (),
+        deadman_url=values["ESE_DEADMAN_URL"],
     )
 
 
@@ -265,6 +296,11 @@ def load_or_make_secret(path: Path) -> str:
             file.flush()
             os.link(file.name, path)
     return path.read_text("ascii").strip()
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return this process's environment for a child that is to know nothing of the engine."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ESE_")}
 
 
 def extend_environment(additions: Mapping[str, str]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.escalator import run_escalator
 from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
+from event_stream_engine.worker.notifier import run_notifier
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
@@ -53,6 +54,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_auditor(settings, url, clock, stopping))
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_evaluator(url, clock, stopping))
+        tasks.create_task(run_notifier(settings, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(run_escalator(url, clock, stopping))

@@ -58,6 +58,7 @@ CREATE TABLE notice_deliveries (
     state       text        NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'delivered', 'failed')),
     queued_at   timestamptz NOT NULL,
     due_at      timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL, -- when it is given up
     attempts    integer     NOT NULL DEFAULT 0,
     ended_at    timestamptz,
     fallback_id uuid        REFERENCES notification_channels,
@@ -67,6 +68,8 @@ CREATE TABLE notice_deliveries (
     CHECK ((state = 'waiting') = (ended_at IS NULL))
 );
 CREATE INDEX notice_deliveries_waiting ON notice_deliveries (channel_id, due_at) WHERE state = 'waiting';
+CREATE INDEX notice_deliveries_fallback ON notice_deliveries (fallback_at)
+    WHERE fallback_id IS NOT NULL AND passed_at IS NULL AND state <> 'delivered';
 CREATE INDEX notice_deliveries_channel ON notice_deliveries (channel_id, id);
 
 CREATE TABLE notice_attempts (
@@ -78,3 +81,19 @@ CREATE TABLE notice_attempts (
     answer      text        NOT NULL CHECK (length(answer) <= 300),
     PRIMARY KEY (delivery_id, number)
 );
+
+-- The canary: one event a minute that goes the whole way of a webhook and counts as none. Kept for a day.
+CREATE TABLE canary_rollups (
+    minute      timestamptz PRIMARY KEY,
+    received_at timestamptz NOT NULL,
+    applied_at  timestamptz NOT NULL
+);
+
+-- The dead-man's switch: whichever worker moves tried_at pings.
+CREATE TABLE deadman_pings (
+    only_row  boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    tried_at  timestamptz NOT NULL,
+    pinged_at timestamptz, -- the last one that was taken
+    fault     text         -- of the last one, if it was not
+);
+INSERT INTO deadman_pings (tried_at) VALUES ('-infinity');
