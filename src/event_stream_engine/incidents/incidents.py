@@ -83,15 +83,19 @@ class LinkedAlert:
     subject_name: str
     name: str
     severity: str
+    metric: str
+    comparison: str
     value: float | None
     threshold: float
     window_seconds: int
     fired_at: datetime
     resolved_at: datetime | None
     number: int | None
-    metric: str | None
-    comparison: str | None
     peak: float | None
+
+    @property
+    def scope(self) -> str:
+        return self.subject.partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,8 +182,9 @@ SELECT EXISTS (SELECT FROM incident_timeline WHERE incident_id = %(incident_id)s
 -- out: name, subject_name, value, threshold of those it did not have
 -- index: incident_alerts, alert_episodes and alert_rules primary keys
 -- note: under lock_incident
-INSERT INTO incident_alerts (incident_id, episode_id, rule_id, subject, subject_name, name, severity, value, threshold, window_seconds, fired_at)
-SELECT %(incident_id)s, g.episode_id, g.rule_id, g.subject, coalesce(e.subject_name, g.subject), g.name, g.severity, g.value, g.threshold,
+INSERT INTO incident_alerts (incident_id, episode_id, rule_id, subject, subject_name, name, severity, metric, comparison, value, threshold, window_seconds, fired_at)
+SELECT %(incident_id)s, g.episode_id, g.rule_id, g.subject, coalesce(e.subject_name, g.subject), g.name, g.severity, coalesce(e.metric, ''),
+       coalesce(e.comparison, 'above'), g.value, g.threshold,
        coalesce(r.window_seconds, 0), g.fired_at
 FROM unnest(%(episode_id)s::uuid[], %(rule_id)s::uuid[], %(subject)s::text[], %(name)s::text[], %(severity)s::text[], %(value)s::double precision[],
             %(threshold)s::double precision[], %(fired_at)s::timestamptz[]) AS g (episode_id, rule_id, subject, name, severity, value, threshold, fired_at)
@@ -216,8 +217,8 @@ RETURNING name, subject_name, value, threshold;
 -- out: as stored, with number and peak of the episode as long as it is kept
 -- index: incident_alerts and alert_episodes primary keys
 -- note: LEFT JOIN, because episodes are cleared before incidents
-SELECT a.episode_id, a.rule_id, a.subject, a.subject_name, a.name, a.severity, a.value, a.threshold, a.window_seconds, a.fired_at, a.resolved_at,
-       e.number, e.metric, e.comparison, e.peak
+SELECT a.episode_id, a.rule_id, a.subject, a.subject_name, a.name, a.severity, a.metric, a.comparison, a.value, a.threshold, a.window_seconds,
+       a.fired_at, a.resolved_at, e.number, e.peak
 FROM incident_alerts a
 LEFT JOIN alert_episodes e ON e.id = a.episode_id
 WHERE a.incident_id = %(incident_id)s

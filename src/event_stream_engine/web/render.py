@@ -27,6 +27,7 @@ ROOMS = (
     ("/campaigns", "Campaigns"),
     ("/audience", "Audience"),
     ("/inbound", "Inbound"),
+    ("/incidents", "Incidents"),
     ("/compliance", "Compliance"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
@@ -75,6 +76,8 @@ _TEMPLATES.globals |= {
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
+    "INCIDENT_SEVERITIES": wording.INCIDENT_SEVERITIES,
+    "INCIDENT_STATES": wording.INCIDENT_STATES,
     "INTENT_NAMES": wording.INTENT_NAMES,
     "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
@@ -119,6 +122,12 @@ def may_write(request: Request) -> bool:
     """Return whether who looks at a page may change what it shows."""
     principal = getattr(request.state, "principal", None)
     return principal is not None and principal.role >= Role.operator
+
+
+def may_administer(request: Request) -> bool:
+    """Return whether who looks at a page may change what holds for everybody."""
+    principal = getattr(request.state, "principal", None)
+    return principal is not None and principal.role >= Role.admin
 
 
 def _chosen_scheme(request: Request) -> str | None:

@@ -9,8 +9,11 @@ from event_stream_engine.web.pages import (
     campaigns,
     compliance,
     definitions,
+    escalation,
     imports,
     inbound,
+    incident,
+    incidents,
     monitoring,
     replies,
     rules,
@@ -36,5 +39,8 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        incidents,
+        incident,
+        escalation,
     )
 )

@@ -79,6 +79,8 @@ CREATE TABLE incident_alerts (
     subject_name   text             NOT NULL,
     name           text             NOT NULL,
     severity       text             NOT NULL,
+    metric         text             NOT NULL, -- slug of alerting/measures.py; '': not known
+    comparison     text             NOT NULL, -- above, below
     value          double precision,
     threshold      double precision NOT NULL,
     window_seconds integer          NOT NULL, -- what the rule looks back on; 0: the whole campaign, or nothing
