@@ -36,6 +36,7 @@ from event_stream_engine.web.api import (
     imports,
     inbound,
     incident_policy,
+    incident_reports,
     incidents,
     metrics,
     monitoring,
@@ -111,7 +112,11 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    events = (incident_policy, incidents)  # before /incidents/{incident_id}, what has a name
+    events = (
+        incident_policy,
+        incidents,
+        incident_reports,
+    )  # before /incidents/{incident_id}, what has a name
     for api in (
         *figures,
         metrics,

@@ -42,7 +42,7 @@ async def show_incident(request: Request, incident_id: UUID) -> Response:
         incident=incident,
         clock=show_clock(incident, now),
         timeline=list(reversed(rows)),
-        alerts=alerts,
+        linked=alerts,  # `alerts` are those of the banner
         charts=charts,
         timers=[(steps[one.position], one.due_at) for one in timers if one.position in steps],
         touched=touched,
