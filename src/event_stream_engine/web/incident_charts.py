@@ -74,7 +74,7 @@ def chart_alert(alert: LinkedAlert, timeline: Timeline, zone: ZoneInfo, now: dat
     layers: list[Spec] = [
         {
             "transform": [{"filter": "datum.fires"}],
-            "mark": {"type": "bar", "color": {"expr": "failed"}, "opacity": 0.1, "width": {"band": 1.2}},
+            "mark": {"type": "bar", "color": {"expr": "failed"}, "opacity": 0.1, "width": {"band": 1.16}},
             "encoding": {"x": axis.encode(), "y": {"value": 0}, "y2": {"value": {"expr": "height"}}},
         },
         {

@@ -23,7 +23,7 @@ from event_stream_engine.web.typesetting import typeset
 from event_stream_engine.web.wording import MESSAGE_STATUSES
 
 TEMPLATE = "incident.typ"
-PEOPLE_LISTED, CAMPAIGNS_LISTED = 25, 25
+PEOPLE_LISTED, CAMPAIGNS_LISTED = 10, 25
 _MARKUP = re.compile(r"([\\`*_\[\]<>|#~])")
 _JUDGED = {"met": "in time", "missed": "too late", "not_needed": "not needed", "running": "running"}
 
