@@ -55,6 +55,12 @@ class Episode:
             return "resolved"
         return "firing" if self.acknowledged_at is None else "acknowledged"
 
+    @property
+    def silence_labels(self) -> dict[str, str]:
+        """Return the labels that mean this alert and no other."""
+        kind, _, which = self.subject.partition(":")
+        return {"rule": self.name} | ({kind: which} if which else {})
+
     def worse(self, value: float | None) -> float:
         """Return the worst value so far, this one included."""
         if value is None:

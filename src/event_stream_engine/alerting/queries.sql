@@ -366,3 +366,27 @@ SELECT episode_id, at, kind, actor, text FROM alert_steps WHERE episode_id = %(e
 -- index: campaigns primary key
 -- note: only when something begins to fire
 SELECT id, name FROM campaigns WHERE id = ANY (%(ids)s);
+
+-- name: list_standings :many
+-- for: what stands where, on the pages
+-- out: rule_id, subject, state, since, value, sample, reason
+-- index: alert_states primary key
+-- note: some dozens, and one for each followed campaign and rule by campaign
+SELECT s.rule_id, s.subject, s.state, s.since, s.value, s.sample, s.reason
+FROM alert_states s JOIN alert_rules r ON r.id = s.rule_id
+WHERE r.is_enabled
+ORDER BY s.rule_id, s.subject;
+
+-- name: find_tick :one
+-- for: whether alerts are evaluated at all
+-- out: ticked_at (NULL: never), took_ms
+-- note: one row
+SELECT CASE WHEN isfinite(ticked_at) THEN ticked_at END AS ticked_at, took_ms FROM evaluator_ticks;
+
+-- name: count_fired :many
+-- for: how often rules have fired of late
+-- in: since
+-- out: rule_id, episodes
+-- index: alert_episodes_fired
+-- note: what fires a thousand times in two weeks is told so
+SELECT rule_id, count(*) AS episodes FROM alert_episodes WHERE fired_at >= %(since)s GROUP BY rule_id;

@@ -99,9 +99,13 @@ async def list_rules(conn: Connection) -> list[Rule]:
     return await SQL.list_rules.many(conn, Rule)
 
 
+async def find_rule(conn: Connection, rule_id: UUID) -> Rule | None:
+    return await SQL.find_rule.maybe(conn, Rule, {"id": rule_id})
+
+
 async def load_rule(conn: Connection, rule_id: UUID) -> Rule:
     """Return a rule. Errors: NotFound."""
-    rule = await SQL.find_rule.maybe(conn, Rule, {"id": rule_id})
+    rule = await find_rule(conn, rule_id)
     if rule is None:
         raise NotFound("There is no such rule. GET /api/v1/alerts/rules lists them.")
     return rule

@@ -52,6 +52,7 @@ from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.banner import load_firing
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.resources import Resources
@@ -135,7 +136,7 @@ def compose_routes() -> FastAPI:
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
-        app.include_router(page, dependencies=may_read)
+        app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [

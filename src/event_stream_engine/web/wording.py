@@ -3,6 +3,28 @@
 import re
 
 # state: (mark, name)
+ALERT_STATES = {
+    "ok": ("delivered", "ok"),
+    "pending": ("warning", "pending"),
+    "firing": ("failed", "firing"),
+    "acknowledged": ("warning", "acknowledged"),
+    "resolved": ("delivered", "resolved"),
+    "no_data": ("unknown", "no data"),
+}
+ALERT_SEVERITIES = {
+    "critical": ("failed", "critical"),
+    "warning": ("warning", "warning"),
+    "info": ("accent", "info"),
+}
+ALERT_STEPS = {
+    "fired": "Fired",
+    "told": "Told",
+    "held_back": "Not told",
+    "no_data": "No data",
+    "acknowledged": "Acknowledged",
+    "action": "Action",
+    "resolved": "Resolved",
+}
 CAMPAIGN_STATES = {
     "draft": ("unknown", "draft"),
     "scheduled": ("in-flight", "scheduled"),

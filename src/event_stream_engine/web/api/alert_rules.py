@@ -88,6 +88,16 @@ async def show_rule(request: Request, rule_id: UUID) -> dict[str, Any]:
         return _describe(await rules.load_rule(conn, rule_id))
 
 
+@router.get("/{rule_id}/backtest")
+async def try_saved_rule(request: Request, rule_id: UUID) -> dict[str, Any]:
+    """When a rule as it is now would have fired in the last 14 days."""
+    resources = resources_of(request)
+    async with resources.pool.connection() as conn, snapshot(conn):
+        rule = await rules.load_rule(conn, rule_id)
+        found = await backtest.try_rule(conn, rule.draft, resources.clock.now())
+    return describe_backtest(found)
+
+
 @router.put("/{rule_id}", dependencies=_MAY_CHANGE)
 async def change_rule(request: Request, rule_id: UUID, body: RuleBody) -> dict[str, Any]:
     """Change a rule. What it measures (metric, scope, filter) stays."""

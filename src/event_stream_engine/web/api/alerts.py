@@ -112,6 +112,7 @@ async def acknowledge(request: Request, alert_id: str) -> dict[str, Any]:
     resources = resources_of(request)
     async with resources.pool.connection() as conn, transaction(conn):
         episode = await episodes.acknowledge(conn, actor_of(request), alert_id, resources.clock.now())
+    resources.firing.forget()
     return describe_alert(episode)
 
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from event_stream_engine.incidents.lifecycle import SEVERITIES
 from event_stream_engine.incidents.policy import list_channels, load_policy, word_seconds
 from event_stream_engine.infra.database import snapshot
-from event_stream_engine.web.render import may_administer, render
+from event_stream_engine.web.render import may_change, render
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/settings/escalation", include_in_schema=False)
@@ -29,5 +29,5 @@ async def show_escalation(request: Request) -> Response:
         channels=channels,
         channel_names={one.id: one.name for one in channels},
         word_seconds=word_seconds,
-        may_administer=may_administer(request),
+        may_change=may_change(request),
     )

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from event_stream_engine.alerting.rules import load_configuration
 from event_stream_engine.analytics.failures import FailureRow, Failures, load_failures
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import snapshot
@@ -28,7 +29,6 @@ from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(include_in_schema=False)
 
-THRESHOLD_PERCENT = 90.0
 FEED_LENGTH = 30
 MOST_CODES = 6
 
@@ -61,6 +61,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
     async with resources.pool.connection() as conn, snapshot(conn):
         dashboard = await load_dashboard(conn, period.window, period.step, zone, now)
         failures = await load_failures(conn, scope)
+        thresholds = await load_configuration(conn)
         place = await feed.load_place(conn)
         events = [feed.describe_event(event) for event in await feed.list_latest(conn, FEED_LENGTH)]
     delivery, points = dashboard.delivery, dashboard.points
@@ -83,7 +84,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
             ("failed", "failed", sum(point.failed for point in points)),
         ),
         volume=chart_messages_by_status(series),
-        rate=chart_delivery_rate(series, delivery, THRESHOLD_PERCENT),
+        rate=chart_delivery_rate(series, delivery, thresholds["delivery_rate_threshold"]),
         time=chart_delivery_time(series, delivery),
         failures=failures,
         failure_rows=gather_rare(failures.rows),

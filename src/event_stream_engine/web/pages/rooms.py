@@ -1,8 +1,11 @@
 """Every page that only who has signed in may see."""
 
 from event_stream_engine.web.pages import (
+    alert_rules,
+    alerts,
     audience,
     audience_figures,
+    banner,
     campaign,
     campaign_forms,
     campaign_messages,
@@ -18,6 +21,7 @@ from event_stream_engine.web.pages import (
     replies,
     rules,
     segments,
+    settings,
     templates,
 )
 
@@ -39,6 +43,10 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        banner,
+        alert_rules,
+        alerts,
+        settings,
         incidents,
         incident,
         escalation,

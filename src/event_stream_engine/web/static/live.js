@@ -35,6 +35,16 @@ function morph(old, fresh) {
   olds.slice(freshes.length).forEach((child) => child.remove());
 }
 
+function change(page) {
+  for (const part of document.querySelectorAll("[data-live][id]")) {
+    const fresh = page.getElementById(part.id);
+    if (fresh && !part.isEqualNode(fresh)) {
+      morph(part, fresh);
+      part.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
+    }
+  }
+}
+
 async function refresh() {
   if (refreshing || signedOut || document.hidden) return;
   refreshing = true;
@@ -45,14 +55,7 @@ async function refresh() {
     if (answer.type === "opaqueredirect" || answer.status === 401) {
       signedOut = true;
     } else if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const part of document.querySelectorAll("[data-live][id]")) {
-        const fresh = page.getElementById(part.id);
-        if (fresh && !part.isEqualNode(fresh)) {
-          morph(part, fresh);
-          part.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
-        }
-      }
+      change(new DOMParser().parseFromString(await answer.text(), "text/html"));
       refreshedAt = performance.now();
     }
   } catch {
@@ -96,4 +99,11 @@ if (freshness) {
   schedule(refreshMs());
   setInterval(showFreshness, 5000);
   showFreshness();
+} else {
+  // A page that holds still, like a form, still says what fires.
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch("/alerts/banner", { headers: { accept: "text/html" }, redirect: "manual" }).catch(() => null);
+    if (answer?.ok) change(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  }, 30_000);
 }
