@@ -4,15 +4,23 @@ A change says which version of the incident it was decided on; when somebody was
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from uuid import UUID, uuid4
 
 import orjson
 
+from event_stream_engine.alerting import episodes
 from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.incidents import lifecycle, timeline, timers
-from event_stream_engine.incidents.incidents import Incident, IncidentId, list_assignees, load_incident
+from event_stream_engine.incidents.incidents import (
+    Incident,
+    IncidentId,
+    list_alerts,
+    list_assignees,
+    load_incident,
+)
 from event_stream_engine.incidents.lifecycle import SEVERITIES, Severity, Standing, is_more_severe
 from event_stream_engine.incidents.notices import tell_resolved
 from event_stream_engine.incidents.policy import load_policy
@@ -101,7 +109,8 @@ async def announce(conn: Connection, incident: Incident, what: str, now: datetim
 
 
 async def acknowledge(conn: Connection, actor: Actor, seen: Seen, note: str, now: datetime) -> Incident:
-    """Take it in hand; nobody else is told any more. Errors: NotFound, Conflict, Invalid."""
+    """Take it and its alerts in hand; nobody else is told any more. Errors: NotFound, Conflict, Invalid."""
+    await _take_alerts(conn, actor, seen.incident_id, now)
     incident = await lock(conn, seen.incident_id, seen.version)
     standing = lifecycle.acknowledge(incident.standing, now)
     return await enter(conn, actor, incident, standing, Told("acknowledged", note, now))
@@ -109,6 +118,7 @@ async def acknowledge(conn: Connection, actor: Actor, seen: Seen, note: str, now
 
 async def mitigate(conn: Connection, actor: Actor, seen: Seen, note: str, now: datetime) -> Incident:
     """Note that it does no more harm. Errors: NotFound, Conflict, Invalid."""
+    await _take_alerts(conn, actor, seen.incident_id, now)
     incident = await lock(conn, seen.incident_id, seen.version)
     standing = lifecycle.mitigate(incident.standing, now)
     return await enter(conn, actor, incident, standing, Told("mitigated", note, now))
@@ -116,6 +126,7 @@ async def mitigate(conn: Connection, actor: Actor, seen: Seen, note: str, now: d
 
 async def resolve(conn: Connection, actor: Actor, seen: Seen, note: str, now: datetime) -> Incident:
     """End it; whoever was told hears of it. Errors: NotFound, Conflict, Invalid."""
+    await _take_alerts(conn, actor, seen.incident_id, now)
     incident = await lock(conn, seen.incident_id, seen.version)
     return await end(conn, actor, incident, lifecycle.resolve(incident.standing, now), note)
 
@@ -263,6 +274,14 @@ async def regrade(
             return await announce(conn, moved, f"is now {severity}", now)
         await timers.replan(conn, moved, policy)
     return moved
+
+
+async def _take_alerts(conn: Connection, actor: Actor, incident_id: UUID, now: datetime) -> None:
+    """Acknowledge what fires. Before the incident is locked: the evaluator, too, takes its tick first and incidents after."""
+    for alert in await list_alerts(conn, incident_id):
+        if alert.resolved_at is None:
+            with suppress(NotFound, Conflict):  # it has ended, or been cleared away
+                await episodes.acknowledge(conn, actor, str(alert.episode_id), now)
 
 
 def _check_severity(severity: str) -> None:

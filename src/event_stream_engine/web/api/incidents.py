@@ -270,6 +270,7 @@ async def _act(request: Request, incident_id: UUID, body: ActBody, act: Act) -> 
     resources, now = resources_of(request), resources_of(request).clock.now()
     async with resources.pool.connection() as conn, transaction(conn):
         moved = await act(conn, actor_of(request), Seen(incident_id, body.version), body.note, now)
+    resources.firing.forget()  # its alerts may have been taken in hand with it
     return describe_incident(moved, now)
 
 
