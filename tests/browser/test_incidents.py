@@ -93,10 +93,14 @@ async def test_from_the_fire_to_the_report(engine: RunningEngine, page: Page, da
         await page.get_by_role("button", name="Resolve").click()
         dialog = page.locator("dialog[open]")
         await dialog.get_by_label("What ended it").fill("The rule was wrong.")
-        other = await page.context.new_page()
-        await other.goto(page.url)
-        await act(other, "Mitigated", "Silenced.")
-        await other.close()
+        token = await page.locator("meta[name=csrf-token]").get_attribute("content")
+        version = await page.locator("#incident-version").get_attribute("data-version")
+        faster = await page.request.post(
+            page.url.replace("/incidents/", "/api/v1/incidents/") + "/mitigate",
+            headers={"x-csrf-token": token or ""},
+            data={"version": int(version or 0), "note": "Silenced."},
+        )
+        assert faster.ok, await faster.text()
         await dialog.get_by_role("button", name="Resolve").click()
         await expect(dialog.locator(".form-fault")).to_contain_text("Mitigated (Grace,")
         await dialog.get_by_role("button", name="Close").click()

@@ -210,6 +210,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
         "/compliance",
         "/inbound",
         "/audience/figures",
+        "/incidents",
         f"/campaigns/{campaign_id}",
     ):
         page = await load_page(engine, address)

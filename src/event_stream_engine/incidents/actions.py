@@ -3,7 +3,7 @@
 A change says which version of the incident it was decided on; when somebody was faster, it is refused with what they did.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -69,6 +69,10 @@ class Told:
     kind: str
     note: str
     now: datetime
+
+
+# What is done with nothing more than words.
+Act = Callable[[Connection, Actor, Seen, str, datetime], Awaitable[Incident]]
 
 
 async def open_incident(conn: Connection, actor: Actor, opening: Opening, now: datetime) -> Incident:

@@ -1,6 +1,6 @@
 """Alerts make incidents: a firing one opens one or joins the open one, and when all are over, that is said.
 
-An incident that nobody has touched ends by itself with its last alert (decision 0019): to wake more people for what is over
+An incident that nobody has touched ends by itself with its last alert (decision 0018): to wake more people for what is over
 helps nobody. Once a person has done anything about it, only a person ends it.
 """
 

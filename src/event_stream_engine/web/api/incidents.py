@@ -1,6 +1,5 @@
 """Incidents: what needs a person, what was done about it, whom it touched, the policy, the report."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from event_stream_engine.access.roles import Role
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.incidents import actions, affected, incidents, timeline
-from event_stream_engine.incidents.actions import Opening, Report, Seen
+from event_stream_engine.incidents.actions import Act, Opening, Report, Seen
 from event_stream_engine.incidents.affected import MOST_CAMPAIGNS, Affected
 from event_stream_engine.incidents.figures import UNKNOWN, IncidentFigures, load_figures
 from event_stream_engine.incidents.incidents import Incident, LinkedAlert, Timer
@@ -30,7 +29,6 @@ router = APIRouter(prefix="/incidents", tags=["incidents"])
 _MAY_WRITE = [Depends(require_role(Role.operator))]
 SeverityName = Literal["critical", "high", "medium", "low"]
 StateName = Literal["open", "acknowledged", "mitigated", "resolved"]
-Act = Callable[[Connection, Actor, Seen, str, datetime], Awaitable[Incident]]
 
 
 class OpeningBody(BaseModel):
