@@ -12,6 +12,11 @@ from tests.sending import SENDER, add_campaign
 
 
 async def run(url: str, folder: Path, *arguments: str) -> tuple[int | None, str]:
+    return await run_ese(url, folder, "campaign", *arguments)
+
+
+async def run_ese(url: str, folder: Path, *arguments: str) -> tuple[int | None, str]:
+    """Run a command to its end, and return its exit code and what it said."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ESE_")} | {
         "ESE_DATA_DIR": str(folder),
         "ESE_DATABASE_URL": url,
@@ -21,7 +26,7 @@ async def run(url: str, folder: Path, *arguments: str) -> tuple[int | None, str]
         "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "event_stream_engine.cli.main", "campaign", *arguments),
+        *(sys.executable, "-m", "event_stream_engine.cli.main", *arguments),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
