@@ -90,7 +90,7 @@ def test_network_that_a_setting_allows_is_allowed_in_every_form_and_no_other() -
 
 @pytest.mark.parametrize("target", LOOPBACK)
 async def test_target_that_leads_to_the_machine_itself_is_refused(target: str) -> None:
-    with pytest.raises(Invalid, match="not a public address|Something is missing") as refused:
+    with pytest.raises(Invalid, match=r"not a public address|Something is missing") as refused:
         await check_target("apprise", target, [])
     assert refused.value.field == "target"
     assert "password" not in str(refused.value)

@@ -281,12 +281,12 @@ def _tell(
         return released
     if episode.told_at is None:
         outcome.notices.append(make_notice(episode, "alert.fired", "fired", now))
-        outcome.steps.append(Step(episode.id, now, "told", None, "Told of the alert."))
+        outcome.steps.append(Step(episode.id, now, "told", None, "To whomever the routes name."))
         if not is_new:
             outcome.transitions.append(_move(episode, "firing", "firing", opens_incident, now))
     elif now - episode.told_at >= REPEAT:
         outcome.notices.append(make_notice(episode, "alert.repeated", f"repeated {episode.told_count}", now))
-        outcome.steps.append(Step(episode.id, now, "told", None, "Told again: it still fires."))
+        outcome.steps.append(Step(episode.id, now, "told", None, "Once more, because it still fires."))
     else:
         return released
     return replace(released, told_at=now, told_count=episode.told_count + 1)

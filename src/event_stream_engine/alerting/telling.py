@@ -21,7 +21,7 @@ def format_value(value: float | None, metric: str) -> str:
         return "unknown"
     measure = MEASURES.get(metric)
     unit = "" if measure is None else measure.unit
-    number = f"{round(value, 2):,.10g}"
+    number = f"{value:,.0f}" if abs(value) >= 1000 else f"{round(value, 2):.10g}"
     return f"{number} {unit}" if unit in _SYMBOLS else number
 
 

@@ -12,6 +12,7 @@ from event_stream_engine.cli import (
     documents,
     imports,
     incidents,
+    notify,
     people,
     serving,
 )
@@ -37,6 +38,7 @@ app.add_typer(campaigns.campaign, name="campaign")
 app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(incidents.incidents, name="incidents")
 app.add_typer(audit.audit, name="audit")
+app.add_typer(notify.notify, name="notify")
 app.add_typer(people.operators, name="operators")
 app.add_typer(people.keys, name="keys")
 

@@ -18,6 +18,7 @@ from uuid import UUID
 import psycopg
 
 from event_stream_engine.infra.database import Connection, connect
+from event_stream_engine.ingest.canary import CANARY
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.stream import log
@@ -88,7 +89,9 @@ class Intake:
             raise
 
     def count(self, event_type: str, outcome: str) -> None:
-        """Count a request of which nothing is stored."""
+        """Count a request of which nothing is stored. A canary is no request."""
+        if event_type == CANARY:
+            return
         minute = self._clock.now().replace(second=0, microsecond=0)
         self._counts[minute, event_type, outcome] += 1
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
-from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring import outward, processes
 from event_stream_engine.stream import log
 
 SQL = load_queries(__package__)
@@ -82,6 +82,8 @@ async def load_health(conn: Connection, now: datetime) -> Health:
                 "warning" if database.dead_letters else "ok",
                 f"{database.dead_letters:,} to look at; `ese replay`" if database.dead_letters else "none",
             ),
+            HealthRow("Notifications", *await outward.describe_channels(conn)),
+            HealthRow("Dead-man's switch", *await outward.describe_deadman(conn, now)),
         ],
         connections=database.connections,
         ready_since=processes.find_ready_since(live),

@@ -178,3 +178,65 @@ LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_si
 LEFT JOIN campaigns c ON c.id = m.campaign_id
 WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
 ORDER BY e.xid, e.id;
+
+-- name: add_canaries :exec
+-- for: the canaries of the batch, by the minute they were sent in, and when they were applied
+-- in: now; rows of log_batch
+-- index: canary_rollups primary key
+-- note: in the transaction that makes the effect; kept for a day by whoever adds one
+WITH added AS (
+    INSERT INTO canary_rollups AS r (minute, received_at, applied_at)
+    SELECT date_trunc('minute', received_at), max(received_at), %(now)s FROM log_batch WHERE event_type = 'canary.sent' GROUP BY 1
+    ON CONFLICT (minute) DO UPDATE SET applied_at = excluded.applied_at
+    RETURNING minute
+)
+DELETE FROM canary_rollups WHERE minute < (SELECT max(minute) FROM added) - interval '1 day';
+
+-- name: find_way :one
+-- for: whether what comes in still gets through to the alerts
+-- out: evaluated_at (NULL: never); received_at of the newest canary that was applied before that (NULL: none)
+-- index: canary_rollups primary key
+-- note: backwards, and at most a day of rows
+SELECT nullif(t.ticked_at, '-infinity') AS evaluated_at,
+       (SELECT received_at FROM canary_rollups WHERE applied_at <= t.ticked_at ORDER BY minute DESC LIMIT 1) AS received_at
+FROM evaluator_ticks t;
+
+-- name: take_ping :maybe
+-- for: one ping a minute over all workers
+-- in: now, before (the last one must be older)
+-- out: tried_at
+-- index: deadman_pings primary key
+-- note: whoever moves tried_at pings; committed before the ping, so that one who dies over it costs a minute, not a second ping
+UPDATE deadman_pings SET tried_at = %(now)s WHERE tried_at <= %(before)s RETURNING tried_at;
+
+-- name: record_ping :exec
+-- for: what came of a ping
+-- in: now, fault (NULL: it was taken)
+-- index: deadman_pings primary key
+-- note: the time of the last good one stays beside the fault
+UPDATE deadman_pings SET fault = %(fault)s, pinged_at = CASE WHEN %(fault)s::text IS NULL THEN %(now)s ELSE pinged_at END;
+
+-- name: hold_ping :exec
+-- for: why no ping is sent
+-- in: fault
+-- index: deadman_pings primary key
+-- note: written once, and not each time somebody looks
+UPDATE deadman_pings SET fault = %(fault)s WHERE fault IS DISTINCT FROM %(fault)s;
+
+-- name: forget_pings :exec
+-- for: a dead-man's switch that was switched off
+-- note: a worker with one writes anew within a minute
+UPDATE deadman_pings SET tried_at = '-infinity', pinged_at = NULL, fault = NULL WHERE tried_at > '-infinity' OR fault IS NOT NULL;
+
+-- name: list_channel_states :many
+-- for: whether people can be told
+-- out: name, failing_since
+-- note: a handful of rows
+SELECT name, failing_since FROM notification_channels WHERE is_enabled ORDER BY failing_since NULLS LAST;
+
+-- name: load_pings :one
+-- for: how the dead-man's switch is doing
+-- out: tried_at (NULL: never), pinged_at, fault
+-- index: deadman_pings primary key
+-- note: one row
+SELECT nullif(tried_at, '-infinity') AS tried_at, pinged_at, fault FROM deadman_pings;

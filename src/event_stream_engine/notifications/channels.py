@@ -1,6 +1,5 @@
 """Channels: the ways by which people are told. Whoever changes one is in the audit trail; its address is not."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -177,8 +176,3 @@ def _describe(channel: Channel) -> dict[str, Any]:
         "target": channel.shown_target,
         "is_enabled": channel.is_enabled,
     }
-
-
-def name_channels(channels: Sequence[Channel]) -> dict[UUID, str]:
-    """Return the names of channels by id."""
-    return {channel.id: channel.name for channel in channels}

@@ -12,7 +12,7 @@ from psycopg.errors import InvalidRegularExpression
 from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.infra.queries import load_queries
-from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.errors import Invalid, NotFound
 from event_stream_engine.notifications.channels import list_channels
 from event_stream_engine.notifications.notice import KINDS, SEVERITIES
 
@@ -109,6 +109,39 @@ async def replace_routes(
     )
     await record(conn, actor, entry)
     return list(routes)
+
+
+async def save_route(
+    conn: Connection, actor: Actor, now: datetime, route: Route, position: int | None = None
+) -> Route:
+    """Put a route at a position (1 is the first; without one where it is, a new one last), in place of itself.
+
+    Errors: Invalid.
+    """
+    await _check(conn, route, {channel.id for channel in await list_channels(conn)})
+    await SQL.lock_routes.execute(conn)
+    before = await list_routes(conn)
+    old = [place for place, one in enumerate(before) if one.id == route.id]
+    others = [one for one in before if one.id != route.id]
+    place = position - 1 if position is not None else (old[0] if old else len(others))
+    place = min(max(place, 0), len(others))
+    await replace_routes(conn, actor, now, [*others[:place], route, *others[place:]])
+    return route
+
+
+async def load_route(conn: Connection, route_id: UUID) -> Route:
+    """Return one route. Errors: NotFound."""
+    for route in await list_routes(conn):
+        if route.id == route_id:
+            return route
+    raise NotFound("There is no such route.")
+
+
+async def delete_route(conn: Connection, actor: Actor, now: datetime, route_id: UUID) -> None:
+    """Remove a route. Errors: NotFound."""
+    await SQL.lock_routes.execute(conn)
+    await load_route(conn, route_id)
+    await replace_routes(conn, actor, now, [one for one in await list_routes(conn) if one.id != route_id])
 
 
 async def _check(conn: Connection, route: Route, channels: set[UUID]) -> None:

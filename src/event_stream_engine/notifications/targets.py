@@ -116,14 +116,11 @@ def _make_fernet(secret_key: str) -> Fernet:
 
 
 def hide_secrets(text: str, target: str) -> str:
-    """Take out of a text whatever it repeats of an address beyond scheme and host."""
+    """Take out of a text whatever it repeats of an address beyond scheme, host and port."""
     _, _, rest = target.partition("://")
-    try:
-        host = urlsplit(target).hostname or ""
-    except ValueError:
-        host = ""
+    place = re.split(r"[/?#]", rest)[0].rpartition("@")[2].lower()
     parts = {part for form in (rest, unquote(rest)) for part in re.split(r"[/:@?&=#,\s]+", form)}
     for part in sorted(parts, key=len, reverse=True):
-        if len(part) >= 4 and part.lower() not in host.lower():
+        if len(part) >= 4 and part.lower() not in place:
             text = text.replace(part, "…")
     return text

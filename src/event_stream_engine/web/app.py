@@ -18,8 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest import canary
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
@@ -40,6 +42,7 @@ from event_stream_engine.web.api import (
     incidents,
     metrics,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -86,6 +89,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
+                asyncio.create_task(_send_canaries(intake, clock)),
                 asyncio.create_task(
                     _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
                 ),
@@ -132,6 +136,7 @@ def compose_routes() -> FastAPI:
         alerts,
         silences,
         *events,
+        notifications,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
@@ -153,6 +158,14 @@ def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.critical("the intake has failed; this process ends", exc_info=error)
         signal.raise_signal(signal.SIGTERM)
+
+
+async def _send_canaries(intake: Intake, clock: Clock) -> None:
+    """Send a canary now and at the beginning of each minute; one that is not taken is missed, which is its purpose."""
+    while True:
+        with suppress(Unavailable, Invalid):
+            await intake.accept(canary.make_canary(clock.now()))
+        await asyncio.sleep(canary.seconds_to_next(clock.now()))
 
 
 async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:

@@ -18,8 +18,8 @@ ALERT_SEVERITIES = {
 }
 ALERT_STEPS = {
     "fired": "Fired",
-    "told": "Told",
-    "held_back": "Not told",
+    "told": "Notice",
+    "held_back": "No notice",
     "no_data": "No data",
     "acknowledged": "Acknowledged",
     "action": "Action",

@@ -21,6 +21,7 @@ from event_stream_engine.stream import log
 from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
+from event_stream_engine.worker.deadman import run_deadman
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.escalator import run_escalator
 from event_stream_engine.worker.evaluator import run_evaluator
@@ -55,6 +56,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_evaluator(url, clock, stopping))
         tasks.create_task(run_notifier(settings, url, clock, stopping))
+        tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
         tasks.create_task(run_escalator(url, clock, stopping))

@@ -10,7 +10,7 @@ from event_stream_engine.analytics import rollups, senders
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest import projection
 from event_stream_engine.ingest.projection import Live
-from event_stream_engine.monitoring import pipeline
+from event_stream_engine.monitoring import canary, pipeline
 from event_stream_engine.stream import dead_letters, log
 
 BATCH_EVENTS = 10_000
@@ -88,6 +88,7 @@ async def _project(conn: Connection, live: Live, most: int) -> int:
             await rollups.add_changes(conn)
             await senders.add_new(conn, live.secret_key)
             await pipeline.add_batch(conn)
+            await canary.add_batch(conn, live.clock.now())
             await log.move_place(conn, place)
         return count
 

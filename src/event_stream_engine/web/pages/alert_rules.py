@@ -25,7 +25,8 @@ from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/alerts/rules", include_in_schema=False)
 _ADMIN = Depends(require_role(Role.admin))
-_WORST = ("firing", "acknowledged", "pending", "no_data", "ok", "resolved")
+_WORST = ("firing", "acknowledged", "pending", "no_data", "resolved", "ok")
+_ORDER = (*_WORST, "off")
 WINDOWS = (60, 300, 900, 3600, 21_600, 86_400, 604_800)
 EXAMPLE = Draft(
     "", "delivery_rate", "campaign", "below", 90.0, 91.0, "warning", minimum_sample=50, keep_seconds=60
@@ -57,6 +58,7 @@ async def show_rules(request: Request) -> Response:
     for standing in stood:
         by_rule.setdefault(standing.rule_id, []).append(standing)
     rows = [_describe(rule, by_rule.get(rule.id, []), fired.get(rule.id, 0)) for rule in known]
+    rows.sort(key=lambda row: _ORDER.index(row.state))
     return render(
         request,
         "alert_rules.html",

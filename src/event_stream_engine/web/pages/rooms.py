@@ -18,6 +18,7 @@ from event_stream_engine.web.pages import (
     incident,
     incidents,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
@@ -50,5 +51,6 @@ PAGES = tuple(
         incidents,
         incident,
         escalation,
+        notifications,
     )
 )

@@ -67,6 +67,7 @@ if (form) {
   });
 
   offer();
+  retry(); // somebody may have been faster than this script, or the browser has filled in what was written before
   form.addEventListener("input", () => {
     offer();
     try {
