@@ -118,11 +118,7 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    events = (
-        incident_policy,
-        incidents,
-        incident_reports,
-    )  # before /incidents/{incident_id}, what has a name
+    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
     for api in (
         *figures,
         metrics,
@@ -136,7 +132,7 @@ def compose_routes() -> FastAPI:
         alert_rules,
         alerts,
         silences,
-        *events,
+        *about_incidents,
         notifications,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
