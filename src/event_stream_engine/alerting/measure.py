@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from event_stream_engine.alerting.state import Reading
 
-Scope = Literal["all", "campaign", "channel", "country"]
-ALL: Scope = "all"
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, order=True)

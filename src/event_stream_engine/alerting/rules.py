@@ -229,6 +229,7 @@ async def _check_subjects(conn: Connection, draft: Draft) -> None:
         "A country is two capitals like US, or none.",
         "scope_filter",
     )
+    _require(draft.scope != "host" or len(wanted) <= 255, "A host’s name is needed, or none.", "scope_filter")
     if not measure.has_window:
         _require(draft.window_seconds is None, "This metric has no window.", "window_seconds")
     elif draft.window_seconds is None:

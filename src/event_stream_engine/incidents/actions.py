@@ -32,6 +32,7 @@ from event_stream_engine.notifications import outbox
 
 SQL = load_queries(__package__)
 LONGEST_TITLE, LONGEST_TEXT = 200, 20_000
+_REPORT_PARTS = {"summary": "summary", "root_cause": "root cause", "follow_ups": "follow-ups"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ async def write_report(conn: Connection, actor: Actor, seen: Seen, report: Repor
     if not changed:
         return incident
     await SQL.write_report.execute(conn, {"id": incident.id, **wanted})
-    words = ", ".join(name.replace("_", " ") for name in changed)
+    words = ", ".join(_REPORT_PARTS[name] for name in changed)
     row = Happening(incident.id, incident.version + 1, "report_changed", f"{words[:1].upper()}{words[1:]}.")
     await timeline.add(conn, actor, now, [row])
     entry = Entry(now, "incident.report_changed", _subject(incident.id), after={"changed": changed})

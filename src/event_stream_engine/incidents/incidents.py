@@ -63,6 +63,11 @@ class Incident:
         return self.standing.possible
 
     @property
+    def response_seconds(self) -> int:
+        """Return the response time that holds for its clock, whatever the policy says by now."""
+        return round((self.due_at - self.clock_at).total_seconds())
+
+    @property
     def acknowledge_seconds(self) -> float | None:
         """Return how long nobody had it in hand, the first time."""
         return None if self.responded_at is None else (self.responded_at - self.opened_at).total_seconds()

@@ -124,7 +124,7 @@ def _describe_clock(report: IncidentReport) -> list[list[str]]:
     judged = _JUDGED[incident.standing.judge_response(report.as_of)]
     rows = [
         ["Opened", format_date(incident.opened_at, zone)],
-        ["Response time", f"{word_seconds(report.level.response_seconds)}: {judged}"],
+        ["Response time", f"{word_seconds(incident.response_seconds)}: {judged}"],
     ]
     for name, at in (("Acknowledged", incident.acknowledged_at), ("Mitigated", incident.mitigated_at), ("Resolved", incident.resolved_at)):  # fmt: skip
         rows.append([name, "–" if at is None else format_date(at, zone)])

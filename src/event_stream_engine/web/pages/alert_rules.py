@@ -108,9 +108,13 @@ def describe_measured(rule: Draft) -> str:
     """Say in a few words what a rule measures of whom."""
     measure = MEASURES.get(rule.metric)
     name = measure.name if measure else rule.metric
-    whom = {"all": "", "campaign": " of each campaign", "channel": " by channel", "country": " by country"}[
-        rule.scope
-    ]
+    whom = {
+        "all": "",
+        "campaign": " of each campaign",
+        "channel": " by channel",
+        "country": " by country",
+        "host": " of each host",
+    }[rule.scope]
     if rule.scope_filter:
         whom = f" of {rule.scope} {rule.scope_filter}"
     if rule.window_seconds:

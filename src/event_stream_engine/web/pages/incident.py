@@ -52,6 +52,7 @@ async def show_incident(request: Request, incident_id: UUID) -> Response:
         severities=[one for one in SEVERITIES if one != incident.severity],
         meanings={name: level.meaning for name, level in policy.levels.items()},
         response_times={name: word_seconds(one.response_seconds) for name, one in policy.levels.items()},
+        word_seconds=word_seconds,
         may_write=may_write(request),
         as_of=now,
         zone=zone,

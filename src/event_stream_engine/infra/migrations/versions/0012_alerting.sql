@@ -5,8 +5,8 @@ CREATE TABLE alert_rules (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name            text             NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200), -- what an alert of it says
     metric          text             NOT NULL, -- slug of alerting/measures.py
-    scope           text             NOT NULL CHECK (scope IN ('all', 'campaign', 'channel', 'country')),
-    scope_filter    text             NOT NULL DEFAULT '', -- one campaign's id, one channel, one country; '': each of them
+    scope           text             NOT NULL CHECK (scope IN ('all', 'campaign', 'channel', 'country', 'host')),
+    scope_filter    text             NOT NULL DEFAULT '', -- one campaign's id, one channel, country or host; '': each of them
     window_seconds  integer          CHECK (window_seconds BETWEEN 60 AND 604800), -- NULL: the metric has none, or the whole campaign
     comparison      text             NOT NULL CHECK (comparison IN ('above', 'below')),
     threshold       double precision NOT NULL,
@@ -139,8 +139,8 @@ INSERT INTO alert_rules (name, metric, scope, window_seconds, comparison, thresh
     ('A worker is missing',                         'missing_workers',            'all',      NULL,  'above', 0,    0,    0,   30,  30,  'critical', 'high',     '{"area": "engine"}', '{"needs": "worker"}', NULL),
     ('A web process is missing',                    'missing_web',                'all',      NULL,  'above', 0,    0,    0,   30,  30,  'critical', 'high',     '{"area": "engine"}', '{}', NULL),
     ('Alerts are evaluated late',                   'evaluation_lag_seconds',     'all',      NULL,  'above', 60,   30,   0,   0,   300, 'warning',  NULL,       '{"area": "engine"}', '{}', NULL),
-    ('CPU usage above threshold',                   'host_cpu_percent',           'all',      300,   'above', 80,   70,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
-    ('Memory usage above threshold',                'host_memory_percent',        'all',      300,   'above', 85,   80,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
-    ('Disk usage above threshold',                  'disk_usage_percent',         'all',      300,   'above', 85,   80,   0,   60,  300, 'critical', 'high',     '{"area": "host"}', '{}', 'disk_usage_threshold'),
+    ('CPU usage above threshold',                   'host_cpu_percent',           'host',     300,   'above', 80,   70,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
+    ('Memory usage above threshold',                'host_memory_percent',        'host',     300,   'above', 85,   80,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
+    ('Disk usage above threshold',                  'disk_usage_percent',         'host',     300,   'above', 85,   80,   0,   60,  300, 'critical', 'high',     '{"area": "host"}', '{}', 'disk_usage_threshold'),
     ('The connection pool is exhausted',            'pool_waiting',               'all',      300,   'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
     ('Requests got no database connection',         'pool_timeouts',              'all',      300,   'above', 0,    0,    0,   0,   120, 'critical', 'high',     '{"area": "database"}', '{}', NULL);
