@@ -19,6 +19,7 @@ ANSWERED = {
     "compliance_metrics": f"{API}/compliance",
     "alert_configuration": f"{API}/alerts",
     "active_alerts": f"{API}/alerts",
+    "incident_management": f"{API}/incidents/policy",
 }
 # What has no endpoint yet. Whoever adds one moves it to ANSWERED; a test sees to it.
 MISSING = {
@@ -26,11 +27,10 @@ MISSING = {
     "application_performance": f"{API}/monitoring/application",
     "daily_report": f"{API}/reports/daily",
     "weekly_report": f"{API}/reports/weekly",
-    "incident_management": f"{API}/incidents/policy",
     "capacity_metrics": f"{API}/insights/capacity",
 }
 # What is decided and not measured has no window.
-SETTINGS = ("alert_configuration",)
+SETTINGS = ("alert_configuration", "incident_management")
 # The inner objects of campaign_performance, for any scope.
 INNER = ("execution_summary", "performance_breakdown", "timing_analysis")
 # Objects whose keys are data: whichever there are, of one shape.

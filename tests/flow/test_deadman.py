@@ -73,16 +73,6 @@ class Way:
         return await outward.describe_deadman(self.conn, self.clock.now())
 
 
-async def make_ticks(conn: Connection) -> None:
-    """Stand in for the table of the evaluator, which a later migration makes."""
-    await conn.execute(
-        "CREATE TABLE IF NOT EXISTS evaluator_ticks (only_row boolean PRIMARY KEY DEFAULT true, ticked_at timestamptz, took_ms double precision)"
-    )
-    await conn.execute(
-        "INSERT INTO evaluator_ticks (ticked_at, took_ms) VALUES ('-infinity', 0) ON CONFLICT DO NOTHING"
-    )
-
-
 @asynccontextmanager
 async def running_intake(url: str, folder: Path, clock: Any) -> AsyncIterator[Intake]:
     spool = Spool(folder, 1024 * 1024)
@@ -104,7 +94,6 @@ async def way(database_url: str, tmp_path: Path, clock: SettableClock, free_port
         running_intake(database_url, tmp_path / "spool", clock) as intake,
         running_receiver(free_port) as receiver,
     ):
-        await make_ticks(conn)
         yield Way(conn, projector, intake, receiver, clock)
 
 

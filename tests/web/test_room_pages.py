@@ -36,6 +36,9 @@ ADDRESSES = (
     "/alerts/rules",
     "/alerts/rules/new",
     "/settings",
+    "/incidents",
+    "/incidents?severity=high&period=7d",
+    "/settings/escalation",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

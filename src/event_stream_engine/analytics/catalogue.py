@@ -10,6 +10,7 @@ from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
+from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
 from event_stream_engine.analytics.catalogue_system import SYSTEM
@@ -53,6 +54,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    INCIDENTS,
     SYSTEM,
     ALERTS,
 )

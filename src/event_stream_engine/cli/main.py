@@ -11,6 +11,7 @@ from event_stream_engine.cli import (
     doctor,
     documents,
     imports,
+    incidents,
     notify,
     people,
     serving,
@@ -35,6 +36,7 @@ data.imports.command("waiting", hidden=True)(imports.import_waiting)
 app.add_typer(data.imports, name="import")
 app.add_typer(campaigns.campaign, name="campaign")
 app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(incidents.incidents, name="incidents")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(notify.notify, name="notify")
 app.add_typer(people.operators, name="operators")

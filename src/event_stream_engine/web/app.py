@@ -41,6 +41,9 @@ from event_stream_engine.web.api import (
     feed,
     imports,
     inbound,
+    incident_policy,
+    incident_reports,
+    incidents,
     messages,
     metrics,
     monitoring,
@@ -125,6 +128,7 @@ def compose_routes() -> FastAPI:
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
+    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
     for api in (
         *figures,
         feed,
@@ -140,6 +144,7 @@ def compose_routes() -> FastAPI:
         alert_rules,
         alerts,
         silences,
+        *about_incidents,
         notifications,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)

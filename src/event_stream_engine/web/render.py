@@ -31,6 +31,7 @@ ROOMS = (
     ("/inbound", "Inbound"),
     ("/compliance", "Compliance"),
     ("/alerts", "Alerts"),
+    ("/incidents", "Incidents"),
     ("/settings", "Settings"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
@@ -83,6 +84,8 @@ _TEMPLATES.globals |= {
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
+    "INCIDENT_SEVERITIES": wording.INCIDENT_SEVERITIES,
+    "INCIDENT_STATES": wording.INCIDENT_STATES,
     "INTENT_NAMES": wording.INTENT_NAMES,
     "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,

@@ -95,6 +95,18 @@ _STEP_MARKS = {
     "denied": "warning",
     "refused": "failed",
 }
+INCIDENT_STATES = {
+    "open": ("failed", "open"),
+    "acknowledged": ("warning", "acknowledged"),
+    "mitigated": ("in-flight", "mitigated"),
+    "resolved": ("delivered", "resolved"),
+}
+INCIDENT_SEVERITIES = {
+    "critical": ("failed", "critical"),
+    "high": ("warning", "high"),
+    "medium": ("in-flight", "medium"),
+    "low": ("unknown", "low"),
+}
 _REASONS = {
     "consent_stop": "Said STOP",
     "consent_opt_out": "Opted out",

@@ -9,6 +9,7 @@ import psycopg
 
 from event_stream_engine.alerting import evaluation
 from event_stream_engine.alerting.state import Transition
+from event_stream_engine.incidents.following import follow
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.stream.log import try_hold_reader
@@ -50,5 +51,6 @@ async def tick(conn: Connection, clock: Clock) -> list[Transition]:
     async with transaction(conn):
         now = clock.now()
         transitions = await evaluation.evaluate(conn, readings, now)
+        await follow(conn, transitions, now)
         await evaluation.note_tick(conn, now, (time.perf_counter() - began) * 1000)
     return transitions

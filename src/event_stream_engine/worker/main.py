@@ -24,6 +24,7 @@ from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.deadman import run_deadman
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.escalator import run_escalator
 from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.notifier import run_notifier
@@ -61,6 +62,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
+        tasks.create_task(run_escalator(url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping, process))
         tasks.create_task(run_sampler(settings, url, process, clock, stopping))
         if settings.telemetry.metrics:

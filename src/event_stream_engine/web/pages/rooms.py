@@ -12,8 +12,11 @@ from event_stream_engine.web.pages import (
     campaigns,
     compliance,
     definitions,
+    escalation,
     imports,
     inbound,
+    incident,
+    incidents,
     monitoring,
     notifications,
     replies,
@@ -47,6 +50,9 @@ PAGES = tuple(
         alert_rules,
         alerts,
         settings,
+        incidents,
+        incident,
+        escalation,
         notifications,
     )
 )
