@@ -77,7 +77,8 @@ async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
         ):  # a savepoint in the caller's transaction, which must outlive a missing day
             await SQL.append_own_events.execute(conn, _as_columns(events))
     except CheckViolation:
-        await _make_missing_partitions(conn, events)
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         await SQL.append_own_events.execute(conn, _as_columns(events))
 
 
@@ -95,7 +96,7 @@ async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
 
 
 async def _make_missing_partitions(conn: Connection, events: Sequence[Event]) -> None:
-    """Make the partitions that an insert did not find, in the caller's transaction."""
+    """Make the partitions that an insert did not find; the lock is held until the outermost transaction ends."""
     await SQL.await_partition_makers.execute(conn)
     await ensure_partitions(conn, {event.received_at.date() for event in events})
 
