@@ -70,7 +70,8 @@ class Way:
                 await asyncio.sleep(0.01)
 
     async def health(self) -> tuple[str, str]:
-        return await outward.describe_deadman(self.conn, self.clock.now())
+        row = await outward.describe_deadman(self.conn, self.clock.now())
+        return row.state, row.text
 
 
 @asynccontextmanager

@@ -9,10 +9,12 @@ from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
+from event_stream_engine.analytics.catalogue_health import HEALTH_OF_PARTS
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
+from event_stream_engine.analytics.catalogue_resources import RESOURCES
 from event_stream_engine.analytics.catalogue_system import SYSTEM
 from event_stream_engine.analytics.metric import Metric, Note, Subject
 from event_stream_engine.kernel.errors import NotFound
@@ -56,6 +58,8 @@ SUBJECTS: tuple[Subject, ...] = (
     COMPLIANCE,
     INCIDENTS,
     SYSTEM,
+    HEALTH_OF_PARTS,
+    RESOURCES,
     ALERTS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}

@@ -53,6 +53,7 @@ class Settings:
     telemetry: Telemetry
     private_targets: tuple[IPv4Network | IPv6Network, ...]  # that notifications may go to all the same
     deadman_url: str | None
+    redis_url: str | None
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -82,6 +83,12 @@ def _database_url(text: str) -> str:
         conninfo_to_dict(text)
     except ProgrammingError:  # its message repeats the URL, and with it the password
         raise ValueError(example) from None
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not re.match(r"(redis|rediss|unix)://.", text):
+        raise ValueError("write it like redis://:password@host:6379/0")
     return text
 
 
@@ -232,6 +239,12 @@ SETTINGS = (
         "Address that is asked for (GET) each minute, as long as events get through to the alerts. Without it there is no dead-man's switch.",
         secret=True,
     ),
+    Setting(
+        "ESE_REDIS_URL",
+        _redis_url,
+        "A Redis whose memory and health are to be watched. The engine needs none; this needs the extra `event-stream-engine[redis]`.",
+        secret=True,
+    ),
 )
 
 
@@ -273,6 +286,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         telemetry=telemetry,
         private_targets=values["ESE_PRIVATE_TARGETS"] or (),
         deadman_url=values["ESE_DEADMAN_URL"],
+        redis_url=values["ESE_REDIS_URL"],
     )
 
 

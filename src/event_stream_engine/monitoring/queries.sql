@@ -26,7 +26,7 @@ SET events = r.events + excluded.events, dead = r.dead + excluded.dead, microsec
 
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
--- in: id, kind, host, pid, started_at, now, spooled (events)
+-- in: id, kind, host, pid, version, started_at, now, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
 -- index: processes and uptime_quarters primary keys
 -- note: one statement; the minute is marked once by whoever comes first
 WITH marked AS (
@@ -36,9 +36,10 @@ WITH marked AS (
 ), forgotten AS (
     DELETE FROM processes WHERE beat_at < %(now)s::timestamptz - interval '1 day'
 )
-INSERT INTO processes AS p (id, kind, host, pid, started_at, beat_at, spooled)
-VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(started_at)s, %(now)s, %(spooled)s)
-ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.spooled;
+INSERT INTO processes AS p (id, kind, host, pid, version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s, %(started_at)s, %(now)s, %(provider)s, %(loops)s, %(spooled)s, %(spooled_since)s, %(spool_bytes)s, %(spool_limit_bytes)s)
+ON CONFLICT (id) DO UPDATE
+SET beat_at = excluded.beat_at, loops = excluded.loops, spooled = excluded.spooled, spooled_since = excluded.spooled_since, spool_bytes = excluded.spool_bytes;
 
 -- name: end_process :exec
 -- for: a process that ends in good order, so that it is not missed
@@ -47,12 +48,21 @@ ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.sp
 -- note: one that is killed is found by its silence
 DELETE FROM processes WHERE id = %(id)s;
 
--- name: list_live_processes :many
--- for: processes with a sign of life since an instant
--- in: since
--- out: id, kind, started_at, beat_at, spooled (events)
--- note: a handful of rows
-SELECT id, kind, started_at, beat_at, spooled FROM processes WHERE beat_at >= %(since)s ORDER BY kind, started_at;
+-- name: list_processes :many
+-- for: the processes that were alive within a day
+-- out: id, kind, host, pid, version, started_at, beat_at, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
+-- note: a handful of rows; also the silent ones, which tell since when a needed one is missing
+SELECT id, kind, host, pid, coalesce(version, '') AS version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes
+FROM processes ORDER BY kind, started_at;
+
+-- name: find_last_minute :maybe
+-- for: since when a kind of process is missing, when none of it is remembered any more
+-- in: kind
+-- out: minute: the last with a sign of life
+-- index: uptime_quarters primary key
+-- note: scans back from the newest quarter-hour to the first of this kind
+SELECT quarter + floor(log(2, minutes)) * interval '1 minute'
+FROM uptime_quarters WHERE kind = %(kind)s ORDER BY quarter DESC LIMIT 1;
 
 -- name: list_uptime :many
 -- for: measured uptime of some windows, one after the other
@@ -113,6 +123,36 @@ SELECT (SELECT max(mean) FROM used WHERE kind = 'host' AND metric = 'cpu_percent
        (SELECT sum(mean) FROM used WHERE kind = 'host' AND metric IN ('disk_reads_per_second', 'disk_writes_per_second')) AS disk_operations_per_second,
        (SELECT jsonb_object_agg(u.key, u.value) FROM living, jsonb_each(limits -> 'unknown') AS u) AS reasons;
 
+-- name: list_resource_points :many
+-- for: what hosts and kinds of processes used over time
+-- in: grain, since, until, bins timestamptz[]
+-- out: host, kind (host, web, worker), metric, bin, mean (of processes: of all of the kind together), peak (of one of them)
+-- index: resource_rollups primary key
+-- note: processes sample at the same instants, so that their sums in a bucket divided by the number of instants are what
+--       all used together, also when one took the place of another; a share of its own limit is that of the worst
+WITH used AS (
+    SELECT bucket, host, kind, metric, max(peak) AS peak,
+           CASE metric WHEN 'open_files_percent' THEN max(sum / count) ELSE sum(sum) / max(count) END AS mean
+    FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+    GROUP BY bucket, host, kind, metric
+)
+SELECT host, kind, metric, (%(bins)s::timestamptz[])[greatest(1, width_bucket(bucket, %(bins)s::timestamptz[]))] AS bin, avg(mean) AS mean, max(peak) AS peak
+FROM used GROUP BY host, kind, metric, bin ORDER BY host, kind, bin;
+
+-- name: list_resource_uses :many
+-- for: what each host and process used in a window
+-- in: grain, since, until, most (processes and hosts)
+-- out: host, kind, pid (0: the host), seen_at (its last bucket), means jsonb and peaks jsonb (by metric), limits jsonb (NULL: of one that is gone)
+-- index: resource_rollups and processes primary keys
+-- note: the newest first, so that a process that was restarted a thousand times does not hide those that live
+SELECT u.host, u.kind, u.pid, max(u.seen_at) AS seen_at, jsonb_object_agg(u.metric, u.mean) AS means, jsonb_object_agg(u.metric, u.peak) AS peaks,
+       (SELECT p.limits FROM processes p WHERE p.host = u.host AND (u.kind = 'host' OR (p.kind = u.kind AND p.pid = u.pid)) ORDER BY p.beat_at DESC LIMIT 1) AS limits
+FROM (SELECT host, kind, pid, metric, max(bucket) AS seen_at, sum(sum) / sum(count) AS mean, max(peak) AS peak
+      FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+      GROUP BY host, kind, pid, metric) AS u
+GROUP BY u.host, u.kind, u.pid
+ORDER BY seen_at DESC, u.host, u.kind, u.pid LIMIT %(most)s;
+
 -- name: drop_old_resources :exec
 -- for: what is kept no longer
 -- in: minutes_until, quarters_until
@@ -140,13 +180,53 @@ SELECT count(*)::integer AS events, min(received_at) AS oldest_at
 FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
--- for: the database's connections and unresolved dead letters
--- out: connections (of this database), most_connections, dead_letters
+-- for: the database itself, and unresolved dead letters
+-- out: connections (of this database), most_connections, started_at, major (version), is_embedded (reached by a socket only),
+--      dead_letters, oldest_dead_letter_at
 -- index: dead_letters_unresolved
 -- note: pg_stat_activity shows every user the rows' existence, which is all that is counted
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend')::integer AS connections,
        current_setting('max_connections')::integer AS most_connections,
-       (SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL)::integer AS dead_letters;
+       pg_postmaster_start_time() AS started_at,
+       current_setting('server_version_num')::integer / 10000 AS major,
+       current_setting('listen_addresses') = '' AS is_embedded,
+       d.dead_letters, d.oldest_dead_letter_at
+FROM (SELECT count(*)::integer AS dead_letters, min(died_at) AS oldest_dead_letter_at FROM dead_letters WHERE resolved_at IS NULL) AS d;
+
+-- name: list_unsent :many
+-- for: what is due and not handed over, by campaign
+-- in: now, moving_since
+-- out: campaign (name; NULL: the auto-replies), oldest_due_at, is_moving (something of it was handed over since)
+-- index: campaigns (state), outbox (campaign_id, due_at), pace primary key
+-- note: one probe of the outbox for each running campaign. A campaign that its pace holds back is due for hours and all right.
+SELECT NULL AS campaign, o.due_at AS oldest_due_at, false AS is_moving
+FROM (SELECT due_at FROM outbox WHERE campaign_id IS NULL AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+UNION ALL
+SELECT c.name, o.due_at, EXISTS (SELECT FROM pace p WHERE p.campaign_id = c.id AND p.second >= %(moving_since)s AND p.taken > 0)
+FROM campaigns c
+CROSS JOIN LATERAL (SELECT due_at FROM outbox WHERE campaign_id = c.id AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+WHERE c.state = 'running'
+ORDER BY oldest_due_at;
+
+-- name: note_redis :exec
+-- for: what was found of Redis
+-- in: now, memory_bytes, latency_ms, fault
+-- index: redis_state primary key
+-- note: one row; several processes measure, the newest look counts
+INSERT INTO redis_state AS r (measured_at, memory_bytes, latency_ms, fault, since)
+VALUES (%(now)s, %(memory_bytes)s, %(latency_ms)s, %(fault)s, %(now)s)
+ON CONFLICT (only_row) DO UPDATE
+SET measured_at = excluded.measured_at, memory_bytes = excluded.memory_bytes, latency_ms = excluded.latency_ms, fault = excluded.fault,
+    since = CASE WHEN (r.fault IS NULL) = (excluded.fault IS NULL) THEN r.since ELSE excluded.since END
+WHERE r.measured_at <= excluded.measured_at;
+
+-- name: find_redis :maybe
+-- for: what was last found of Redis
+-- in: fresh_since
+-- out: memory_bytes, latency_ms, fault, since
+-- index: redis_state primary key
+-- note: an old look is none: nobody measures any more, because it is not configured any more
+SELECT memory_bytes, latency_ms, fault, since FROM redis_state WHERE measured_at >= %(fresh_since)s;
 
 -- name: list_user_changes :many
 -- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back

@@ -5,7 +5,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
@@ -27,6 +26,7 @@ from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.monitoring.resources import run_sampler
+from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
@@ -49,6 +49,7 @@ from event_stream_engine.web.api import (
     monitoring,
     notifications,
     replies,
+    resources,
     rules,
     segments,
     silences,
@@ -89,16 +90,18 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
             live = Feed(pool, write_step)
-            resources = Resources(settings, pool, clock, live, Readout(pool, clock))
-            app.state.resources = resources
+            watch = HealthWatch(database_url, clock)
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
                 asyncio.create_task(live.run()),
+                asyncio.create_task(watch.run()),
                 asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
-                asyncio.create_task(_beat(resources, intake, process)),
+                asyncio.create_task(_beat(shared, intake, process)),
             ]
             if settings.deadman_url is not None:
                 tasks.append(asyncio.create_task(_send_canaries(intake, clock)))
@@ -127,7 +130,16 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
+    figures = (
+        analytics,
+        audience,
+        inbound,
+        campaign_figures,
+        effectiveness,
+        compliance,
+        monitoring,
+        resources,
+    )
     about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
     for api in (
         *figures,
@@ -182,9 +194,7 @@ async def _beat(resources: Resources, intake: Intake, process: processes.Process
     while True:
         with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
             async with resources.pool.connection() as conn:
-                await processes.beat(
-                    conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
-                )
+                await processes.beat(conn, processes.refresh(process, resources.clock.now(), intake.spooled))
         # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             return

@@ -6,9 +6,11 @@ from starlette.requests import Request
 
 from event_stream_engine.infra.database import Pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.web.firing import Firing
 
 
@@ -19,6 +21,8 @@ class Resources:
     clock: Clock
     feed: Feed
     readout: Readout
+    watch: HealthWatch
+    intake: Intake
     firing: Firing = field(default_factory=Firing)
 
 

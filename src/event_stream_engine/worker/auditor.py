@@ -15,6 +15,7 @@ from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import EngineError
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream.log import try_hold_reader
 from event_stream_engine.worker.projector import pause
 
@@ -25,17 +26,21 @@ LOOK_SECONDS = 30.0
 _logger = logging.getLogger(__name__)
 
 
-async def run_auditor(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_auditor(
+    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Verify until told to stop, while no other worker does; a lost database is waited for."""
     file = settings.data_dir / FILE_NAME
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-auditor", statement_timeout_ms=60_000) as conn:
                 while not stopping.is_set() and not await try_hold_reader(conn, AUDITOR):
+                    came_round()
                     await pause(stopping, LOOK_SECONDS)
                 while not stopping.is_set():
                     if await _is_due(conn, clock):
-                        await audit_once(conn, file, clock, stopping)
+                        await audit_once(conn, file, clock, stopping, came_round)
+                    came_round()
                     await pause(stopping, LOOK_SECONDS)
         except _Stopped:
             return
@@ -44,16 +49,23 @@ async def run_auditor(settings: Settings, url: str, clock: Clock, stopping: asyn
             await pause(stopping, LOOK_SECONDS)
 
 
-async def audit_once(conn: Connection, anchors: Path, clock: Clock, stopping: asyncio.Event) -> None:
+async def audit_once(
+    conn: Connection,
+    anchors: Path,
+    clock: Clock,
+    stopping: asyncio.Event,
+    came_round: CameRound = unwatched,
+) -> None:
     """Verify the whole trail and note what was found."""
 
-    def leave_when_stopping(_verdict: Verdict) -> None:
+    def go_on(_verdict: Verdict) -> None:
+        came_round()
         if stopping.is_set():
             raise _Stopped
 
     began = time.perf_counter()
     files = [anchors] if await asyncio.to_thread(anchors.exists) else []
-    verdict = await verify_chain(conn, read_anchors(files), leave_when_stopping)
+    verdict = await verify_chain(conn, read_anchors(files), go_on)
     await note_verdict(conn, verdict, clock.now(), time.perf_counter() - began)
     if verdict.fault_count:
         _logger.error("the audit trail is damaged: %s", verdict.faults[0].text)

@@ -12,6 +12,7 @@ import psycopg
 from event_stream_engine.incidents.timers import escalate
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.worker.projector import pause
 
 ESCALATE_SECONDS = 5.0
@@ -19,7 +20,12 @@ _logger = logging.getLogger(__name__)
 
 
 async def run_escalator(
-    url: str, clock: Clock, stopping: asyncio.Event, every_seconds: float = ESCALATE_SECONDS
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    every_seconds: float = ESCALATE_SECONDS,
+    *,
+    came_round: CameRound = unwatched,
 ) -> None:
     """Escalate until told to stop; a lost database is waited for."""
     while not stopping.is_set():
@@ -28,6 +34,7 @@ async def run_escalator(
                 while not stopping.is_set():
                     async with transaction(conn):
                         await escalate(conn, clock.now())
+                    came_round()
                     await pause(stopping, every_seconds)
         except psycopg.Error as error:
             _logger.warning("nothing can be escalated at present: %s", type(error).__name__)

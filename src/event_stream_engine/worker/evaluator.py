@@ -12,6 +12,7 @@ from event_stream_engine.alerting.state import Transition
 from event_stream_engine.incidents.following import follow
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream.log import try_hold_reader
 from event_stream_engine.worker.projector import pause
 
@@ -23,17 +24,21 @@ CLEAR_EVERY = timedelta(hours=1)
 _logger = logging.getLogger(__name__)
 
 
-async def run_evaluator(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_evaluator(
+    url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Evaluate until told to stop, while no other worker does; a lost database is waited for."""
     clear_at = clock.now()
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-evaluator", statement_timeout_ms=QUERY_MS) as conn:
                 while not stopping.is_set() and not await try_hold_reader(conn, EVALUATOR):
+                    came_round()
                     await pause(stopping, STANDBY_SECONDS)
                 while not stopping.is_set():
                     began = time.perf_counter()
                     await tick(conn, clock)
+                    came_round()
                     if clock.now() >= clear_at:
                         async with transaction(conn):
                             await evaluation.clear_away(conn, clock.now())

@@ -17,6 +17,7 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings, environment_without_settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Unavailable
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.notifications import deliveries
 from event_stream_engine.notifications.alertmanager import describe_alerts, post_alerts
 from event_stream_engine.notifications.deliveries import Answer, Parcel
@@ -33,13 +34,15 @@ _COURIER = (sys.executable, "-P", "-m", "event_stream_engine.worker.courier")
 _logger = logging.getLogger(__name__)
 
 
-async def run_notifier(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_notifier(
+    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Deliver notices until told to stop; sendings that have begun are finished and written down."""
     notifier = Notifier(settings, clock)
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-notifier") as conn:
-                await notifier.run(conn, stopping)
+                await notifier.run(conn, stopping, came_round)
         except psycopg.Error as error:
             _logger.warning("the notifier waits for the database: %s", str(error).strip().splitlines()[0])
             await pause(stopping, 0.5)
@@ -55,12 +58,13 @@ class Notifier:
     )  # still to be written down, also after a lost database
     upkeep_at: datetime | None = None
 
-    async def run(self, conn: Connection, stopping: asyncio.Event) -> None:
+    async def run(self, conn: Connection, stopping: asyncio.Event, came_round: CameRound = unwatched) -> None:
         """Claim, send and write down until told to stop."""
         waiting = asyncio.create_task(stopping.wait())
         try:
             while not stopping.is_set():
                 await self.step(conn)
+                came_round()
                 await asyncio.wait(
                     {*self.sendings, waiting}, timeout=IDLE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )

@@ -17,12 +17,14 @@ from event_stream_engine.campaigns import campaigns
 from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.errors import Unavailable
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.monitoring import feed_events
 from event_stream_engine.monitoring.dashboard import load_dashboard
 from event_stream_engine.monitoring.feed_events import FeedFilter
 from event_stream_engine.monitoring.feed_kinds import KINDS
+from event_stream_engine.monitoring.parts import describe_away, describe_silence
 from event_stream_engine.web.delivery_charts import (
     chart_delivery_rate,
     chart_delivery_time,
@@ -41,6 +43,17 @@ FEED_LENGTH = 30
 MOST_CAMPAIGNS = 50
 MOST_NAMED = 4
 MOST_CODES = 6
+
+
+@router.get("/monitoring/health")
+async def show_health(request: Request) -> Response:
+    """What the page asks for every few seconds: read from memory, measured by nobody's request."""
+    resources = resources_of(request)
+    seen = resources.watch.seen
+    if seen is None:
+        raise Unavailable("The health is not measured yet. Try again in a moment.")
+    zone = resources.settings.timezone
+    return render(request, "health.html", rows=seen.rows, as_of=seen.as_of, zone=zone)
 
 
 @router.get("/monitoring")
@@ -75,6 +88,7 @@ async def show_monitoring(
         zone=zone,
         public_url=resources.settings.public_url,
         dashboard=dashboard,
+        outages=(describe_away("it does not answer", now), describe_silence(now)),
         totals=(
             ("delivered", "delivered", sum(point.delivered for point in points)),
             ("in-flight", "in flight", sum(point.in_flight for point in points)),

@@ -45,10 +45,3 @@ CREATE TABLE redis_state (
     fault        text,                -- why it could not be measured
     since        timestamptz NOT NULL -- when it last came or went
 );
-
--- In what state each part of the engine is, and since when.
-CREATE TABLE health_states (
-    part  text PRIMARY KEY,
-    state text        NOT NULL CHECK (state IN ('ok', 'warning', 'failed')),
-    since timestamptz NOT NULL
-);
