@@ -26,10 +26,12 @@ from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, NotFound, Unavailable
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets, static_url
@@ -140,7 +142,9 @@ def settings(tmp_path: Path) -> Settings:
 def share(settings: Settings, pool: Pool, clock: SettableClock) -> Resources:
     """What handlers share; nothing of it runs."""
     intake = Intake("", Spool(settings.data_dir / "spool", settings.spool_limit_bytes), uuid4(), clock)
-    return Resources(settings, pool, clock, Feed(pool), HealthWatch("", clock), intake)
+    return Resources(
+        settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), HealthWatch("", clock), intake
+    )
 
 
 @pytest.fixture

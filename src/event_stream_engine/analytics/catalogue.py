@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from event_stream_engine.analytics.catalogue_alerts import ALERTS
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
 from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
@@ -10,6 +11,7 @@ from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
 from event_stream_engine.analytics.catalogue_health import HEALTH_OF_PARTS
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
+from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
 from event_stream_engine.analytics.catalogue_resources import RESOURCES
@@ -54,9 +56,11 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    INCIDENTS,
     SYSTEM,
     HEALTH_OF_PARTS,
     RESOURCES,
+    ALERTS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

@@ -49,6 +49,11 @@ SYSTEM = Subject(
         Note("Provider", "warning: no worker has credentials."),
         Note("Audit trail, Compliance check", "warning: more than a minute behind."),
         Note("Redis", "warning: it is configured and does not answer. The engine goes on without it."),
+        Note("Notifications", "warning: a channel fails; failed: all do."),
+        Note(
+            "Dead-man's switch",
+            "failed: no ping was taken within two minutes, or none is sent because events do not get through.",
+        ),
     ),
     metrics=(
         Metric(

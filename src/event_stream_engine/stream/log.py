@@ -17,6 +17,7 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
+INTAKE_MINUTES_KEPT = timedelta(hours=25)  # a scrape reads them all; windows of a day need no more
 _NEWEST_XID = str(2**64 - 1)
 
 
@@ -34,6 +35,15 @@ class Event:
 class Appended:
     accepted: int
     duplicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeTotal:
+    """Webhooks of one type with one outcome: accepted, duplicate, refused, `rejected: ` and the reason."""
+
+    event_type: str
+    outcome: str
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,8 @@ async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
         ):  # a savepoint in the caller's transaction, which must outlive a missing day
             await SQL.append_own_events.execute(conn, _as_columns(events))
     except CheckViolation:
-        await _make_missing_partitions(conn, events)
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         await SQL.append_own_events.execute(conn, _as_columns(events))
 
 
@@ -85,7 +96,7 @@ async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
 
 
 async def _make_missing_partitions(conn: Connection, events: Sequence[Event]) -> None:
-    """Make the partitions that an insert did not find, in the caller's transaction."""
+    """Make the partitions that an insert did not find; the lock is held until the outermost transaction ends."""
     await SQL.await_partition_makers.execute(conn)
     await ensure_partitions(conn, {event.received_at.date() for event in events})
 
@@ -104,6 +115,16 @@ async def add_intake_counts(
     await SQL.add_intake_counts.execute(
         conn, {"source": source} | {name: list(column) for name, column in zip(names, columns, strict=True)}
     )
+
+
+async def add_up_intake(conn: Connection, now: datetime) -> None:
+    """Keep the minutes of INTAKE_MINUTES_KEPT, and of those before only their sums."""
+    await SQL.add_up_intake.execute(conn, {"before": now - INTAKE_MINUTES_KEPT})
+
+
+async def list_intake_totals(conn: Connection) -> list[IntakeTotal]:
+    """Return how many webhooks ever came, by what became of them."""
+    return await SQL.list_intake_totals.many(conn, IntakeTotal)
 
 
 async def prepare_reader(conn: Connection) -> None:

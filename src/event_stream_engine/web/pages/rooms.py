@@ -1,20 +1,29 @@
 """Every page that only who has signed in may see."""
 
 from event_stream_engine.web.pages import (
+    alert_rules,
+    alerts,
     audience,
     audience_figures,
+    banner,
     campaign,
     campaign_forms,
     campaign_messages,
     campaigns,
     compliance,
     definitions,
+    escalation,
     imports,
     inbound,
+    incident,
+    incidents,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
+    settings,
+    stories,
     templates,
 )
 
@@ -36,5 +45,14 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        stories,
+        banner,
+        alert_rules,
+        alerts,
+        settings,
+        incidents,
+        incident,
+        escalation,
+        notifications,
     )
 )
