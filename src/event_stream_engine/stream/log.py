@@ -17,6 +17,8 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
+MINUTES_COUNTED, QUARTERS_COUNTED = timedelta(days=9), timedelta(days=101)
+MOST_PER_GATHERING = 5000
 _NEWEST_XID = str(2**64 - 1)
 
 
@@ -97,6 +99,14 @@ async def add_intake_counts(
     await SQL.add_intake_counts.execute(
         conn, {"source": source} | {name: list(column) for name, column in zip(names, columns, strict=True)}
     )
+
+
+async def gather_intake_counts(conn: Connection, now: datetime) -> None:
+    """Put old counts together, of all processes: by quarter-hour, and when they are older still by day of UTC."""
+    for kept, width in ((MINUTES_COUNTED, timedelta(minutes=15)), (QUARTERS_COUNTED, timedelta(days=1))):
+        asked = {"before": now - kept, "width": width, "most": MOST_PER_GATHERING}
+        while await SQL.gather_intake_counts.execute(conn, asked):
+            pass
 
 
 async def prepare_reader(conn: Connection) -> None:

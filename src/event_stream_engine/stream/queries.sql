@@ -56,6 +56,28 @@ FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text
 ORDER BY minute, event_type, outcome
 ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
 
+-- name: gather_intake_counts :exec
+-- for: minutes of processes that are long past, put together into wider buckets of all processes
+-- in: before (what is older); width (interval of the bucket); most (rows)
+-- out: row count (of the wider buckets)
+-- index: intake_counts primary key
+-- note: the sum over all rows stays what it is, in one statement. Nobody counts in so old a minute any more; rows that another
+--       worker has in hand are left to it
+WITH old AS (
+    DELETE FROM intake_counts
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM intake_counts
+        WHERE minute < %(before)s AND (source <> '00000000-0000-0000-0000-000000000000' OR minute <> date_bin(%(width)s, minute, timestamptz '2000-01-01 00:00+00'))
+        ORDER BY minute LIMIT %(most)s FOR UPDATE SKIP LOCKED))
+    RETURNING minute, event_type, outcome, events
+)
+INSERT INTO intake_counts (minute, source, event_type, outcome, events)
+SELECT date_bin(%(width)s, minute, timestamptz '2000-01-01 00:00+00') AS bucket, '00000000-0000-0000-0000-000000000000', event_type, outcome, sum(events)
+FROM old
+GROUP BY bucket, event_type, outcome
+ORDER BY bucket, event_type, outcome
+ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
+
 -- name: ensure_event_partitions :exec
 -- for: partitions of the days that are about to be written
 -- in: days date[]

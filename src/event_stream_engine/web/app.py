@@ -4,13 +4,10 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import psycopg
 from fastapi import Depends, FastAPI
-from psycopg_pool import PoolTimeout
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,9 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.callbacks import KIND_BY_PATH
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
@@ -47,11 +44,15 @@ from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
+from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
+from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
+API = "/api/v1"
+_PLAIN_PATHS = frozenset(("/", "/healthz", "/readyz", *KIND_BY_PATH))
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -59,10 +60,11 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
     """Compose the application of one web process; its resources live as long as its lifespan."""
     webhooks = _Late()
     app = compose_routes()
+    meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        process_id, started_at = uuid4(), clock.now()
+        process_id = uuid4()
         spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
         intake = Intake(database_url, spool, process_id, clock)
         async with open_pool(
@@ -71,15 +73,14 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             feed = Feed(pool)
             resources = Resources(settings, pool, clock, feed)
             app.state.resources = resources
-            webhooks.app = Webhooks(settings, intake, clock)
+            webhooks.app = Webhooks(settings, intake, clock, meters.stored)
+            vitals = Vitals(process_id, pool, clock, intake, meters)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
-                asyncio.create_task(
-                    _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
-                ),
+                asyncio.create_task(vitals.run()),
             ]
             try:
                 yield
@@ -87,13 +88,26 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                with suppress(psycopg.Error, PoolTimeout):
-                    async with pool.connection() as conn:
-                        await processes.end(conn, process_id)
+                await vitals.end()
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(app, settings.public_url))
+    return MeasuredRequests(_Split(webhooks, protect(app, settings.public_url)), meters.requests, name_route)
+
+
+def name_route(scope: Scope) -> str:
+    """Return the template of the route that took a request, or a name for all requests that none took.
+
+    Never the path: whoever asks for addresses by chance would make as many names.
+    """
+    path: str = scope["path"]
+    if (route := scope.get("route")) is not None:
+        # FastAPI names a route as its own router does, without the prefix that the router got here.
+        template: str = route.path
+        return f"{API}{template}" if path.startswith(f"{API}/") and not template.startswith(API) else template
+    if path in _PLAIN_PATHS:
+        return path
+    return "/static" if path.startswith("/static/") else "(no route)"
 
 
 def compose_routes() -> FastAPI:
@@ -105,8 +119,8 @@ def compose_routes() -> FastAPI:
     may_read = [Depends(require_role(Role.viewer))]
     figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
     for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
-        app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
-    app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
+        app.include_router(api.router, prefix=API, dependencies=may_read)
+    app.get(f"{API}/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
         app.include_router(page, dependencies=may_read)
     app.include_router(sign_in.router)
@@ -125,19 +139,6 @@ def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.critical("the intake has failed; this process ends", exc_info=error)
         signal.raise_signal(signal.SIGTERM)
-
-
-async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:
-    while True:
-        with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
-            async with resources.pool.connection() as conn:
-                await processes.beat(
-                    conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
-                )
-        # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            return
-        await asyncio.sleep(processes.BEAT_SECONDS)
 
 
 class _Late:

@@ -16,7 +16,7 @@ from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
-from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring import pipeline, processes, requests
 from event_stream_engine.stream import log
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
@@ -68,6 +68,10 @@ async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
+                        await log.gather_intake_counts(conn, now)
+                        await requests.settle_days(conn, now)
+                        await requests.clear_old(conn, now)
+                        await pipeline.clear_old(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)
