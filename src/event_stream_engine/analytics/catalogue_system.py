@@ -3,15 +3,6 @@
 from event_stream_engine.analytics.metric import AS_OF_NOW, DASHBOARD, READ, Answer, Metric, Note, Subject
 
 _SECTION = "System Health Monitoring"
-_LAST_MINUTES = "the last 5 minutes"
-_NOT_YET = "Unknown in this version: requests are not measured yet."
-
-
-def _unmeasured(slug: str, name: str, unit: str, formula: str, *, path: str, window: str) -> Metric:
-    answers = (Answer(DASHBOARD, f"performance_metrics.{path}"),)
-    return Metric(
-        slug, name, unit, formula, answers, (), _SECTION, note=_NOT_YET, window=window, freshness=READ
-    )
 
 
 SYSTEM = Subject(
@@ -78,41 +69,6 @@ SYSTEM = Subject(
             note="Unknown: this engine needs no Redis.",
             window=AS_OF_NOW,
             freshness=READ,
-        ),
-        Metric(
-            "webhook_processing_time",
-            "Processing of webhooks",
-            "ms",
-            "mean of applied − received of live webhooks",
-            (Answer(DASHBOARD, "performance_metrics.webhook_processing_time_ms"),),
-            ("pipeline_rollups",),
-            _SECTION,
-            note="Unknown without any.",
-            window=_LAST_MINUTES,
-        ),
-        _unmeasured(
-            "average_response_time",
-            "Average response time",
-            "ms",
-            "mean time of a request",
-            path="average_response_time_ms",
-            window=_LAST_MINUTES,
-        ),
-        _unmeasured(
-            "requests_per_minute",
-            "Requests a minute",
-            "requests",
-            "requests of the last full minute",
-            path="requests_per_minute",
-            window="the last full minute",
-        ),
-        _unmeasured(
-            "request_error_rate",
-            "Error rate of requests",
-            "%",
-            "answers with 5xx / all answers",
-            path="error_rate_percent",
-            window=_LAST_MINUTES,
         ),
     ),
 )

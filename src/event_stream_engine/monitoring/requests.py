@@ -49,6 +49,20 @@ class Requests:
     slowest: int = 0
     sketch: Mapping[int, int] = field(default_factory=dict)
 
+    @staticmethod
+    def sum_up(parts: Sequence["Requests"]) -> "Requests":
+        sketch: Counter[int] = Counter()
+        for part in parts:
+            sketch.update(part.sketch)
+        return Requests(
+            count=sum(part.count for part in parts),
+            failed=sum(part.failed for part in parts),
+            microseconds=sum(part.microseconds for part in parts),
+            fastest=min((part.fastest for part in parts), default=0),
+            slowest=max((part.slowest for part in parts), default=0),
+            sketch=sketch,
+        )
+
     @property
     def average_ms(self) -> float | None:
         return self.microseconds / self.count / 1000 if self.count else None
