@@ -25,6 +25,7 @@ from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.web.app import build_app
 from event_stream_engine.web.chart_bundle import prepare_chart_bundle
+from event_stream_engine.web.connections import HttpProtocol
 from event_stream_engine.worker.main import run_worker
 
 DRAIN_SECONDS = 4  # a webhook is answered within 3; only open feeds last longer, and their viewers come back
@@ -59,7 +60,7 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
         build_app(settings, url, SystemClock()),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -56,7 +56,8 @@ async def append_events(
     try:
         return await SQL.append_events.one(conn, Appended, parameters)
     except CheckViolation:  # a day without partition: an import, or a worker that was away for a week
-        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         return await SQL.append_events.one(conn, Appended, parameters)
 
 
@@ -68,7 +69,7 @@ async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
         ):  # a savepoint in the caller's transaction, which must outlive a missing day
             await SQL.append_own_events.execute(conn, _as_columns(events))
     except CheckViolation:
-        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        await _make_missing_partitions(conn, events)
         await SQL.append_own_events.execute(conn, _as_columns(events))
 
 
@@ -83,6 +84,12 @@ def _as_columns(events: Sequence[Event]) -> dict[str, Any]:
 
 async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
     await SQL.ensure_event_partitions.execute(conn, {"days": sorted(days)})
+
+
+async def _make_missing_partitions(conn: Connection, events: Sequence[Event]) -> None:
+    """Make the partitions that an insert did not find, in the caller's transaction."""
+    await SQL.await_partition_makers.execute(conn)
+    await ensure_partitions(conn, {event.received_at.date() for event in events})
 
 
 async def ensure_coming_partitions(conn: Connection, today: date) -> None:

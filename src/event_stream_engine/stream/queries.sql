@@ -84,6 +84,13 @@ ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_
 -- note: a day at a time inside one statement; ensure_event_partition does nothing for a day that is there
 SELECT ensure_event_partition(day) FROM unnest(%(days)s::date[]) AS day;
 
+-- name: await_partition_makers :exec
+-- for: an insert that found no partition, before it makes one and tries again
+-- note: another session's commit shows its new partition in the catalogue a moment before this session is told to forget
+--       what it knows of the table; ensure_event_partition would then do nothing and the insert fail once more. That
+--       session gives its lock back only after it has told everybody.
+LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE;
+
 -- name: try_reader_lock :one
 -- for: being the only one that projects, until the end of the transaction
 -- in: reader

@@ -15,7 +15,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from event_stream_engine.access.roles import Role
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
-from event_stream_engine.ingest.callbacks import KIND_BY_PATH
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.feed import Feed
@@ -39,20 +38,20 @@ from event_stream_engine.web.api import (
     users,
 )
 from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
-from event_stream_engine.web.requests import MeasuredRequests
+from event_stream_engine.web.requests import API, MeasuredRequests, name_route
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
-API = "/api/v1"
-_PLAIN_PATHS = frozenset(("/", "/healthz", "/readyz", *KIND_BY_PATH))
+UPLOADS = (f"{API}/imports",)
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -92,22 +91,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return MeasuredRequests(_Split(webhooks, protect(app, settings.public_url)), meters.requests, name_route)
-
-
-def name_route(scope: Scope) -> str:
-    """Return the template of the route that took a request, or a name for all requests that none took.
-
-    Never the path: whoever asks for addresses by chance would make as many names.
-    """
-    path: str = scope["path"]
-    if (route := scope.get("route")) is not None:
-        # FastAPI names a route as its own router does, without the prefix that the router got here.
-        template: str = route.path
-        return f"{API}{template}" if path.startswith(f"{API}/") and not template.startswith(API) else template
-    if path in _PLAIN_PATHS:
-        return path
-    return "/static" if path.startswith("/static/") else "(no route)"
+    rest = protect(BodyLimits(app, UPLOADS), settings.public_url)
+    return MeasuredRequests(_Split(webhooks, rest), meters.requests, name_route)
 
 
 def compose_routes() -> FastAPI:

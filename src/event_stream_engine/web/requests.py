@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from event_stream_engine.ingest.callbacks import KIND_BY_PATH
 from event_stream_engine.monitoring.requests import RequestMeter
+
+API = "/api/v1"
+_PLAIN_PATHS = frozenset(("/", "/healthz", "/readyz", *KIND_BY_PATH))
 
 
 class MeasuredRequests:
@@ -46,3 +50,18 @@ class MeasuredRequests:
 
 def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
+
+
+def name_route(scope: Scope) -> str:
+    """Return the template of the route that took a request, or a name for all requests that none took.
+
+    Never the path: whoever asks for addresses by chance would make as many names.
+    """
+    path: str = scope["path"]
+    if (route := scope.get("route")) is not None:
+        # FastAPI names a route as its own router does, without the prefix that the router got in the application.
+        template: str = route.path
+        return f"{API}{template}" if path.startswith(f"{API}/") and not template.startswith(API) else template
+    if path in _PLAIN_PATHS:
+        return path
+    return "/static" if path.startswith("/static/") else "(no route)"
