@@ -27,7 +27,7 @@ SYSTEM = Subject(
             "%",
             "minutes up / minutes since the first",
             (Answer(DASHBOARD, "kpis.system_uptime.value"),),
-            ("uptime_minutes",),
+            ("uptime_quarters",),
             "Key Performance Indicators (KPIs)",
             "full minutes in which both a web process and a worker gave a sign of life",
             "full minutes of the last 7 days",

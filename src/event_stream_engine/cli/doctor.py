@@ -129,7 +129,7 @@ async def check_database(settings: Settings, url: str) -> list[Finding]:
         findings.append(Finding("migrations", "ok", "up to date"))
         findings.append(await check_audit_trail(conn, settings))
         health = await load_health(conn, SystemClock().now())
-        return findings + [Finding(row.name.lower(), row.state, row.text) for row in health.rows]
+        return findings + [Finding(row.name.lower(), row.state, row.text, row.advice) for row in health.rows]
 
 
 async def check_version(conn: Connection) -> Finding:

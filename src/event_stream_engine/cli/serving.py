@@ -23,6 +23,7 @@ from event_stream_engine.cli.supervisor import Child, bind_port, end_with_superv
 from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.monitoring.redis_server import require_package
 from event_stream_engine.web.app import build_app
 from event_stream_engine.web.chart_bundle import prepare_chart_bundle
 from event_stream_engine.web.connections import HttpProtocol
@@ -43,6 +44,7 @@ async def serve(
         end_with_supervisor()
     settings = open_settings(logging.INFO)
     settings.require_provider()
+    require_package(settings.redis_url)
     if fd is not None:  # the supervisor keeps the database; while it is away, webhooks go to the spool
         await _serve(settings, settings.database_url or embedded_url(settings.data_dir), fd)
         return
@@ -86,6 +88,7 @@ async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=T
     if supervised:
         end_with_supervisor()
     settings = open_settings(logging.INFO)
+    require_package(settings.redis_url)
     stopping = _stop_on_signals()
     async with open_database(settings) as url:
         await run_worker(settings, url, SystemClock(), stopping)
@@ -102,6 +105,7 @@ async def up(
     if demo:
         settings = replace(settings, twilio_auth_tokens=(environment["ESE_TWILIO_AUTH_TOKEN"],))
     settings.require_provider()
+    require_package(settings.redis_url)
     stopping = _stop_on_signals()
     listener = bind_port(settings.host, settings.port)
     children = [Child(f"web {number}", ["serve"], listener, environment) for number in range(1, workers + 1)]

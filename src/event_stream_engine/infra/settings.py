@@ -39,6 +39,7 @@ class Settings:
     attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
+    redis_url: str | None
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -68,6 +69,12 @@ def _database_url(text: str) -> str:
         conninfo_to_dict(text)
     except ProgrammingError:  # its message repeats the URL, and with it the password
         raise ValueError(example) from None
+    return text
+
+
+def _redis_url(text: str) -> str:
+    if not re.match(r"(redis|rediss|unix)://.", text):
+        raise ValueError("write it like redis://:password@host:6379/0")
     return text
 
 
@@ -192,6 +199,12 @@ SETTINGS = (
         "How much may wait on disk while the database is away; beyond it webhooks are refused with 503.",
         "1024",
     ),
+    Setting(
+        "ESE_REDIS_URL",
+        _redis_url,
+        "A Redis whose memory and health are to be watched. The engine needs none; this needs the extra `event-stream-engine[redis]`.",
+        secret=True,
+    ),
 )
 
 
@@ -229,6 +242,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+        redis_url=values["ESE_REDIS_URL"],
     )
 
 

@@ -84,18 +84,20 @@ WHERE r.grain = k.grain AND r.bucket < k.before;
 
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
--- in: id, kind, host, pid, started_at, now, spooled (events)
--- index: processes and uptime_minutes primary keys
--- note: one statement; the minute is written once by whoever comes first
+-- in: id, kind, host, pid, version, started_at, now, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
+-- index: processes and uptime_quarters primary keys
+-- note: one statement; the minute is marked once by whoever comes first
 WITH marked AS (
-    INSERT INTO uptime_minutes (minute, kind) VALUES (date_trunc('minute', %(now)s::timestamptz), %(kind)s)
-    ON CONFLICT DO NOTHING
+    INSERT INTO uptime_quarters AS u (quarter, kind, minutes)
+    VALUES (date_bin('15 minutes', %(now)s::timestamptz, 'epoch'), %(kind)s, 1 << (extract(minute FROM %(now)s::timestamptz AT TIME ZONE 'UTC')::integer %% 15))
+    ON CONFLICT (quarter, kind) DO UPDATE SET minutes = u.minutes | excluded.minutes WHERE u.minutes & excluded.minutes = 0
 ), forgotten AS (
     DELETE FROM processes WHERE beat_at < %(now)s::timestamptz - interval '1 day'
 )
-INSERT INTO processes AS p (id, kind, host, pid, started_at, beat_at, spooled)
-VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(started_at)s, %(now)s, %(spooled)s)
-ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.spooled;
+INSERT INTO processes AS p (id, kind, host, pid, version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s, %(started_at)s, %(now)s, %(provider)s, %(loops)s, %(spooled)s, %(spooled_since)s, %(spool_bytes)s, %(spool_limit_bytes)s)
+ON CONFLICT (id) DO UPDATE
+SET beat_at = excluded.beat_at, loops = excluded.loops, spooled = excluded.spooled, spooled_since = excluded.spooled_since, spool_bytes = excluded.spool_bytes;
 
 -- name: end_process :exec
 -- for: a process that ends in good order, so that it is not missed
@@ -104,33 +106,88 @@ ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.sp
 -- note: one that is killed is found by its silence
 DELETE FROM processes WHERE id = %(id)s;
 
--- name: list_live_processes :many
--- for: processes with a sign of life since an instant
--- in: since
--- out: id, kind, started_at, beat_at, spooled (events)
--- note: a handful of rows
-SELECT id, kind, started_at, beat_at, spooled FROM processes WHERE beat_at >= %(since)s ORDER BY kind, started_at;
+-- name: list_processes :many
+-- for: the processes that were alive within a day
+-- out: id, kind, host, pid, version, started_at, beat_at, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
+-- note: a handful of rows; also the silent ones, which tell since when a needed one is missing
+SELECT id, kind, host, pid, coalesce(version, '') AS version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes
+FROM processes ORDER BY kind, started_at;
+
+-- name: find_last_minute :maybe
+-- for: since when a kind of process is missing, when none of it is remembered any more
+-- in: kind
+-- out: minute: the last with a sign of life
+-- index: uptime_quarters primary key
+-- note: scans back from the newest quarter-hour to the first of this kind
+SELECT quarter + floor(log(2, minutes)) * interval '1 minute'
+FROM uptime_quarters WHERE kind = %(kind)s ORDER BY quarter DESC LIMIT 1;
 
 -- name: list_uptime :many
--- for: measured uptime by day
--- in: now; days; kinds text[] that must all be alive
--- out: days_ago (0: the last 24 hours), minutes_up, minutes
--- index: uptime_minutes primary key
--- note: counted from the first recorded minute: the time before the engine existed is no downtime
+-- for: measured uptime of some windows, one after the other
+-- in: edges timestamptz[] (whole minutes; where each window begins, and the end of the last); kinds text[] that must all be alive
+-- out: since, minutes_up, minutes (since the first that was ever recorded: the time before the engine existed is no downtime)
+-- index: uptime_quarters primary key
+-- note: 672 rows a kind and week, kept for good
 WITH first AS (
-    SELECT greatest(min(minute), date_trunc('minute', %(now)s::timestamptz) - %(days)s * interval '1 day') AS minute FROM uptime_minutes
+    SELECT min(quarter + n * interval '1 minute') AS minute
+    FROM uptime_quarters, generate_series(0, 14) AS n
+    WHERE quarter = (SELECT min(quarter) FROM uptime_quarters) AND minutes >> n & 1 = 1
 ), up AS (
-    SELECT u.minute FROM uptime_minutes u, first
-    WHERE u.minute >= first.minute AND u.minute < date_trunc('minute', %(now)s::timestamptz)
-    GROUP BY u.minute HAVING count(*) FILTER (WHERE u.kind = ANY (%(kinds)s)) = cardinality(%(kinds)s::text[])
+    SELECT quarter + n * interval '1 minute' AS minute
+    FROM (SELECT quarter, bit_and(minutes) AS minutes FROM uptime_quarters
+          WHERE quarter > (%(edges)s::timestamptz[])[1] - interval '15 minutes'
+            AND quarter < (%(edges)s::timestamptz[])[cardinality(%(edges)s::timestamptz[])] AND kind = ANY (%(kinds)s)
+          GROUP BY quarter HAVING count(*) = cardinality(%(kinds)s::text[])) AS q, generate_series(0, 14) AS n
+    WHERE minutes >> n & 1 = 1
 )
-SELECT day::integer AS days_ago,
-       (SELECT count(*) FROM up WHERE up.minute >= date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day'
-          AND up.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day')::integer AS minutes_up,
-       (extract(epoch FROM date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day'
-          - greatest(first.minute, date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day')) / 60)::integer AS minutes
-FROM first, generate_series(0, %(days)s - 1) AS day
-WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day';
+SELECT w.since, (SELECT count(*) FROM up WHERE minute >= w.since AND minute < w.until)::integer AS minutes_up,
+       (extract(epoch FROM w.until - greatest(first.minute, w.since)) / 60)::integer AS minutes
+FROM first, unnest((%(edges)s::timestamptz[])[:cardinality(%(edges)s::timestamptz[]) - 1], (%(edges)s::timestamptz[])[2:]) AS w (since, until)
+WHERE w.until > first.minute
+ORDER BY w.since;
+
+-- name: add_sample :exec
+-- for: what a process found of itself and its host
+-- in: process_id, host, pid, at; kinds text[] (host, or the kind of the process), metrics text[], values float8[], limits jsonb
+-- index: resource_rollups and processes primary keys
+-- note: sorted, because the processes of a host all add to the rows of their host
+WITH told AS (
+    UPDATE processes SET limits = %(limits)s WHERE id = %(process_id)s
+)
+INSERT INTO resource_rollups AS r (grain, bucket, host, kind, pid, metric, count, sum, peak)
+SELECT g.grain, date_bin(g.length, %(at)s::timestamptz, 'epoch'), %(host)s, s.kind, CASE s.kind WHEN 'host' THEN 0 ELSE %(pid)s END, s.metric, 1, s.value, s.value
+FROM unnest(%(kinds)s::text[], %(metrics)s::text[], %(values)s::float8[]) AS s (kind, metric, value),
+     (VALUES ('minute', interval '1 minute'), ('quarter', interval '15 minutes')) AS g (grain, length)
+ORDER BY g.grain, s.kind, s.metric
+ON CONFLICT (grain, bucket, host, kind, pid, metric) DO UPDATE
+SET count = r.count + 1, sum = r.sum + excluded.sum, peak = greatest(r.peak, excluded.peak);
+
+-- name: load_utilization :one
+-- for: what is used at present
+-- in: now, beating_since
+-- out: cpu_percent (of the busiest host), memory_bytes (of all our processes that are alive), disk_operations_per_second (of
+--      all hosts), reasons jsonb (why a figure could not be measured)
+-- index: resource_rollups primary key
+-- note: two minutes of rows; the last full one too, because the running one may have just begun
+WITH used AS (
+    SELECT host, kind, pid, metric, sum(sum) / sum(count) AS mean FROM resource_rollups
+    WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(now)s::timestamptz) - interval '1 minute' AND bucket <= %(now)s
+    GROUP BY host, kind, pid, metric
+), living AS (
+    SELECT kind, host, pid, limits FROM processes WHERE beat_at >= %(beating_since)s
+)
+SELECT (SELECT max(mean) FROM used WHERE kind = 'host' AND metric = 'cpu_percent') AS cpu_percent,
+       (SELECT sum(mean) FROM used JOIN living USING (kind, host, pid) WHERE metric = 'memory_bytes') AS memory_bytes,
+       (SELECT sum(mean) FROM used WHERE kind = 'host' AND metric IN ('disk_reads_per_second', 'disk_writes_per_second')) AS disk_operations_per_second,
+       (SELECT jsonb_object_agg(u.key, u.value) FROM living, jsonb_each(limits -> 'unknown') AS u) AS reasons;
+
+-- name: drop_old_resources :exec
+-- for: what is kept no longer
+-- in: minutes_until, quarters_until
+-- index: resource_rollups primary key
+-- note: two ranges of the key, a few thousand rows each time
+DELETE FROM resource_rollups
+WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s);
 
 -- name: load_pipeline :one
 -- for: how long live webhooks took to take effect
@@ -151,13 +208,53 @@ SELECT count(*)::integer AS events, min(received_at) AS oldest_at
 FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
--- for: the database's connections and unresolved dead letters
--- out: connections (of this database), most_connections, dead_letters
+-- for: the database itself, and unresolved dead letters
+-- out: connections (of this database), most_connections, started_at, major (version), is_embedded (reached by a socket only),
+--      dead_letters, oldest_dead_letter_at
 -- index: dead_letters_unresolved
 -- note: pg_stat_activity shows every user the rows' existence, which is all that is counted
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend')::integer AS connections,
        current_setting('max_connections')::integer AS most_connections,
-       (SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL)::integer AS dead_letters;
+       pg_postmaster_start_time() AS started_at,
+       current_setting('server_version_num')::integer / 10000 AS major,
+       current_setting('listen_addresses') = '' AS is_embedded,
+       d.dead_letters, d.oldest_dead_letter_at
+FROM (SELECT count(*)::integer AS dead_letters, min(died_at) AS oldest_dead_letter_at FROM dead_letters WHERE resolved_at IS NULL) AS d;
+
+-- name: list_unsent :many
+-- for: what is due and not handed over, by campaign
+-- in: now, moving_since
+-- out: campaign (name; NULL: the auto-replies), oldest_due_at, is_moving (something of it was handed over since)
+-- index: campaigns (state), outbox (campaign_id, due_at), pace primary key
+-- note: one probe of the outbox for each running campaign. A campaign that its pace holds back is due for hours and all right.
+SELECT NULL AS campaign, o.due_at AS oldest_due_at, false AS is_moving
+FROM (SELECT due_at FROM outbox WHERE campaign_id IS NULL AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+UNION ALL
+SELECT c.name, o.due_at, EXISTS (SELECT FROM pace p WHERE p.campaign_id = c.id AND p.second >= %(moving_since)s AND p.taken > 0)
+FROM campaigns c
+CROSS JOIN LATERAL (SELECT due_at FROM outbox WHERE campaign_id = c.id AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+WHERE c.state = 'running'
+ORDER BY oldest_due_at;
+
+-- name: note_redis :exec
+-- for: what was found of Redis
+-- in: now, memory_bytes, latency_ms, fault
+-- index: redis_state primary key
+-- note: one row; several processes measure, the newest look counts
+INSERT INTO redis_state AS r (measured_at, memory_bytes, latency_ms, fault, since)
+VALUES (%(now)s, %(memory_bytes)s, %(latency_ms)s, %(fault)s, %(now)s)
+ON CONFLICT (only_row) DO UPDATE
+SET measured_at = excluded.measured_at, memory_bytes = excluded.memory_bytes, latency_ms = excluded.latency_ms, fault = excluded.fault,
+    since = CASE WHEN (r.fault IS NULL) = (excluded.fault IS NULL) THEN r.since ELSE excluded.since END
+WHERE r.measured_at <= excluded.measured_at;
+
+-- name: find_redis :maybe
+-- for: what was last found of Redis
+-- in: fresh_since
+-- out: memory_bytes, latency_ms, fault, since
+-- index: redis_state primary key
+-- note: an old look is none: nobody measures any more, because it is not configured any more
+SELECT memory_bytes, latency_ms, fault, since FROM redis_state WHERE measured_at >= %(fresh_since)s;
 
 -- name: list_user_changes :many
 -- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back

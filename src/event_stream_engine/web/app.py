@@ -17,7 +17,10 @@ from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.resources import run_sampler
+from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
@@ -63,22 +66,26 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        process_id = uuid4()
+        started_at = clock.now()
+        process = processes.Process(uuid4(), "web", started_at, started_at, 0)
         spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
-        intake = Intake(database_url, spool, process_id, clock)
+        intake = Intake(database_url, spool, process.id, clock)
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
             feed = Feed(pool)
-            resources = Resources(settings, pool, clock, feed)
+            watch = HealthWatch(database_url, clock)
+            resources = Resources(settings, pool, clock, feed, watch, intake)
             app.state.resources = resources
             webhooks.app = Webhooks(settings, intake, clock, meters.stored)
-            vitals = Vitals(process_id, pool, clock, intake, meters)
+            vitals = Vitals(process, pool, clock, intake, meters)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
+                asyncio.create_task(watch.run()),
+                asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
                 asyncio.create_task(vitals.run()),
             ]
             try:

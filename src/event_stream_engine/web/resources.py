@@ -6,8 +6,10 @@ from starlette.requests import Request
 
 from event_stream_engine.infra.database import Pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.watch import HealthWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,8 @@ class Resources:
     pool: Pool
     clock: Clock
     feed: Feed
+    watch: HealthWatch
+    intake: Intake
 
 
 def resources_of(request: Request) -> Resources:

@@ -11,6 +11,7 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest import projection
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.monitoring import pipeline
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream import dead_letters, log
 
 BATCH_EVENTS = 10_000
@@ -151,7 +152,9 @@ async def catch_up(url: str, live: Live, on_progress: Callable[[int], None]) -> 
                 await asyncio.sleep(IDLE_SECONDS)
 
 
-async def run_projector(url: str, live: Live, stopping: asyncio.Event) -> None:
+async def run_projector(
+    url: str, live: Live, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Project until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
@@ -159,7 +162,9 @@ async def run_projector(url: str, live: Live, stopping: asyncio.Event) -> None:
             async with conn:
                 while not stopping.is_set():
                     # Asked first, because a batch that turns out empty costs a transaction over all working tables.
-                    if not (await log.has_waiting(conn) and await run_once(conn, live)):
+                    is_busy = await log.has_waiting(conn) and await run_once(conn, live)
+                    came_round()
+                    if not is_busy:
                         await pause(stopping, IDLE_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the projector waits for the database: %s", str(error).strip().splitlines()[0])

@@ -27,6 +27,7 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.provider import Accepted, Outcome, OutgoingMessage, Postponed, Unknown
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.worker.projector import pause
 
 CALLS = 128  # at a time
@@ -47,14 +48,20 @@ class Provider(Protocol):
 
 
 async def run_sender(
-    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, provider: Provider
+    settings: Settings,
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    provider: Provider,
+    *,
+    came_round: CameRound = unwatched,
 ) -> None:
     """Hand messages over until told to stop; calls that have begun are finished and recorded."""
     unrecorded: list[Answer] = []  # what the provider said while the database was away
     while not stopping.is_set():
         try:
             async with open_sender(settings, url, clock, provider) as sender:
-                await sender.run(stopping, unrecorded)
+                await sender.run(stopping, unrecorded, came_round)
         except* psycopg.Error as errors:
             error = errors.exceptions[0]
             _logger.warning("the sender waits for the database: %s", str(error).strip().splitlines()[0])
@@ -97,7 +104,7 @@ class Sender:
     let_go: list[str] = field(default_factory=list)  # people whose lock is no longer needed
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, stopping: asyncio.Event, unrecorded: list[Answer]) -> None:
+    async def run(self, stopping: asyncio.Event, unrecorded: list[Answer], came_round: CameRound) -> None:
         """Claim, call and record until told to stop. `unrecorded`: answers still to be written, before and after."""
         for left in unrecorded:
             self.answers.put_nowait(left)
@@ -109,6 +116,7 @@ class Sender:
                 try:
                     while not stopping.is_set():
                         await self._rest(await self.prepare())
+                        came_round()
                 finally:
                     waking.cancel()
                     # Also when the database is lost: what the provider says is still to be heard.

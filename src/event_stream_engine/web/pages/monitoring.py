@@ -12,9 +12,11 @@ from event_stream_engine.analytics.failures import FailureRow, Failures, load_fa
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.errors import Unavailable
 from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.monitoring import feed
 from event_stream_engine.monitoring.dashboard import load_dashboard
+from event_stream_engine.monitoring.parts import describe_away, describe_silence
 from event_stream_engine.web.delivery_charts import (
     chart_delivery_rate,
     chart_delivery_time,
@@ -53,6 +55,17 @@ KINDS = {
 }
 
 
+@router.get("/monitoring/health")
+async def show_health(request: Request) -> Response:
+    """What the page asks for every few seconds: read from memory, measured by nobody's request."""
+    resources = resources_of(request)
+    seen = resources.watch.seen
+    if seen is None:
+        raise Unavailable("The health is not measured yet. Try again in a moment.")
+    zone = resources.settings.timezone
+    return render(request, "health.html", rows=seen.rows, as_of=seen.as_of, zone=zone)
+
+
 @router.get("/monitoring")
 async def show_monitoring(request: Request, period: Annotated[Period, Depends(read_period)]) -> Response:
     resources = resources_of(request)
@@ -77,6 +90,7 @@ async def show_monitoring(request: Request, period: Annotated[Period, Depends(re
         zone=zone,
         public_url=resources.settings.public_url,
         dashboard=dashboard,
+        outages=(describe_away("it does not answer", now), describe_silence(now)),
         totals=(
             ("delivered", "delivered", sum(point.delivered for point in points)),
             ("in-flight", "in flight", sum(point.in_flight for point in points)),
