@@ -1,7 +1,19 @@
 """Figures of the engine itself."""
 
-from event_stream_engine.analytics.metric import AS_OF_NOW, DASHBOARD, READ, Answer, Metric, Note, Subject
+from event_stream_engine.analytics.metric import (
+    APPLICATION,
+    AS_OF_NOW,
+    DASHBOARD,
+    READ,
+    Answer,
+    Metric,
+    Note,
+    Subject,
+)
 
+_USED = "application_performance.resource_utilization"
+_NOW = "the last full minute and the running one"
+_SAMPLED = "every 10 seconds"
 _SECTION = "System Health Monitoring"
 
 
@@ -69,6 +81,42 @@ SYSTEM = Subject(
             note="Unknown: this engine needs no Redis.",
             window=AS_OF_NOW,
             freshness=READ,
+        ),
+        Metric(
+            "cpu_usage",
+            "Processor",
+            "%",
+            "processor time used / processor time there is, of the busiest host",
+            (Answer(APPLICATION, f"{_USED}.cpu_usage_percent"),),
+            ("resource_rollups",),
+            "Application Performance",
+            "processor time used",
+            "processor time there is",
+            window=_NOW,
+            freshness=_SAMPLED,
+        ),
+        Metric(
+            "memory_usage",
+            "Memory",
+            "MB",
+            "memory of all processes of the engine",
+            (Answer(APPLICATION, f"{_USED}.memory_usage_mb"),),
+            ("resource_rollups",),
+            "Application Performance",
+            note="Of the database server it is not known.",
+            window=_NOW,
+            freshness=_SAMPLED,
+        ),
+        Metric(
+            "disk_operations",
+            "Disk operations a second",
+            "operations",
+            "reads and writes a second of all hosts",
+            (Answer(APPLICATION, f"{_USED}.disk_io_ops_sec"),),
+            ("resource_rollups",),
+            "Application Performance",
+            window=_NOW,
+            freshness=_SAMPLED,
         ),
     ),
 )

@@ -36,12 +36,12 @@ def list_spans(window: Window, now: datetime, days: Sequence[datetime] = ()) -> 
     """Return the buckets that make up a window. `days`: starts of the local days that are counted as a whole, ascending.
 
     Both ends are put back to the beginning of a bucket, so that neighbouring windows share none: of a minute, of what is
-    older than 8 days of a quarter-hour. A window that ends now has what the present minute holds so far.
+    older than 8 days of a quarter-hour. A window that ends in the present minute has what that holds so far.
     """
     oldest_minute = floor_to("quarter", now - KEPT["minute"])
     since, until = _put_back(window.since, oldest_minute), _put_back(window.until, oldest_minute)
-    if window.until >= now:
-        until = floor_to("minute", now) + timedelta(minutes=1)
+    if window.until >= (minute := floor_to("minute", now)):
+        until = minute + timedelta(minutes=1)
     first_quarter = floor_to("quarter", since + timedelta(seconds=SECONDS["quarter"] - 1))
     last_quarter = floor_to("quarter", until)
     if first_quarter >= last_quarter:
