@@ -53,9 +53,7 @@ class Process:
             Route("/watch", self.watch),
             Route("/break", self.fail),
         ]
-        self.app: ASGIApp = MeasuredRequests(
-            Starlette(routes=routes), self.meter, lambda scope: scope["route"].path
-        )
+        self.app: ASGIApp = MeasuredRequests(Starlette(routes=routes), self.meter)
 
     async def answer(self, request: Request) -> Response:
         self.timer.ns += int(request.path_params["us"]) * US
@@ -161,15 +159,17 @@ async def test_failure_counts_as_500_and_a_client_that_left_as_unanswered(conn: 
     async def send(message: object) -> None:
         raise AssertionError
 
-    abandoned = MeasuredRequests(hang, process.meter, lambda _: "/hang")
-    waiting = asyncio.create_task(abandoned({"type": "http", "method": "BREW"}, receive, send))
+    abandoned = MeasuredRequests(hang, process.meter)
+    waiting = asyncio.create_task(
+        abandoned({"type": "http", "method": "BREW", "path": "/hang"}, receive, send)
+    )
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await process.tell(conn, NOON)
     broken, left = await list_route_requests(conn, Window(NOON - timedelta(hours=1), NOON), NOON)
     assert (broken.route, broken.requests.failed) == ("/break", 1)
-    assert (left.route, left.method, left.unanswered, left.requests.failed) == ("/hang", "other", 1, 0)
+    assert (left.route, left.method, left.unanswered, left.requests.failed) == ("(no route)", "other", 1, 0)
 
 
 async def test_what_could_not_be_told_is_told_later_in_the_moment_it_was_received(

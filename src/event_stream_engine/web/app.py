@@ -47,7 +47,7 @@ from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
-from event_stream_engine.web.requests import API, MeasuredRequests, name_route
+from event_stream_engine.web.requests import API, MeasuredRequests
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
@@ -99,7 +99,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
 
     app.router.lifespan_context = lifespan
     rest = protect(BodyLimits(app, UPLOADS), settings.public_url)
-    return MeasuredRequests(_Split(webhooks, rest), meters.requests, name_route)
+    return MeasuredRequests(_Split(webhooks, rest), meters.requests)
 
 
 def compose_routes() -> FastAPI:
