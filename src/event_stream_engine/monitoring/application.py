@@ -18,7 +18,7 @@ from event_stream_engine.monitoring.requests import (
 )
 
 NO_REQUEST = {True: "No request ended in this period.", False: "No request ended in the last 5 minutes."}
-NO_WEBHOOK = "No webhook of this period came so far."
+NO_WEBHOOK = "No webhook came to this stage in this period."
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Meter(Generic[Noted, Key]):
         self._name = name
         # When each began and ended, in turns. An array: a list of a hundred thousand numbers would drive everything else out
         # of the processor's caches.
-        self._noted: defaultdict[Noted, "array[int]"] = defaultdict(_make_moments)
+        self._noted: defaultdict[Noted, array[int]] = defaultdict(_make_moments)
         self._folded: dict[tuple[int, Key], Tally] = {}
 
     def note(self, what: Noted, began: int, ended: int) -> None:

@@ -27,6 +27,7 @@ ROOMS = (
     ("/campaigns", "Campaigns"),
     ("/audience", "Audience"),
     ("/inbound", "Inbound"),
+    ("/performance", "Performance"),
     ("/compliance", "Compliance"),
 )
 STATIC_DIR = Path(__file__).parent / "static"

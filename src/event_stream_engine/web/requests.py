@@ -3,7 +3,7 @@
 It is in the way of every request, so it does little: `benchmarks/requests.py` holds it to that.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

@@ -12,6 +12,7 @@ from event_stream_engine.web.pages import (
     imports,
     inbound,
     monitoring,
+    performance,
     replies,
     rules,
     segments,
@@ -34,6 +35,7 @@ PAGES = tuple(
         segments,
         imports,
         inbound,
+        performance,
         definitions,
         compliance,
     )
