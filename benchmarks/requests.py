@@ -10,7 +10,6 @@ nothing, with and without it, and what the fold costs afterwards.
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from event_stream_engine.monitoring.requests import RequestMeter, name_request
 from event_stream_engine.web.requests import MeasuredRequests
 
-MOST_LOST_PERCENT = 3.0
 SERVER = """
 import asyncio, sys, time, uvicorn, uvloop
 from datetime import UTC, datetime
@@ -132,10 +130,9 @@ def main() -> None:
     turns = compare(asked.rounds, asked.requests, asked.connections)
     table = Table("", "median", "middle half", title=f"{asked.rounds} rounds of {asked.requests:,} requests")
 
-    def add(name: str, values: Sequence[float], form: str) -> float:
+    def add(name: str, values: Sequence[float], form: str) -> None:
         low, middle, high = statistics.quantiles(values, n=4)
         table.add_row(name, format(middle, form), f"{low:{form}} – {high:{form}}")
-        return middle
 
     for name in ("bare", "measured"):
         add(f"{name}: requests/s", [turn[name].requests_per_second for turn in turns], ",.0f")
@@ -143,14 +140,12 @@ def main() -> None:
     rates = [turn["measured"].requests_per_second / turn["bare"].requests_per_second for turn in turns]
     add("throughput lost, %", [(1 - rate) * 100 for rate in rates], ".2f")
     times = [turn["measured"].microseconds / turn["bare"].microseconds for turn in turns]
-    lost = add("more processor time, %", [(one - 1) * 100 for one in times], ".2f")
+    add("more processor time, %", [(one - 1) * 100 for one in times], ".2f")
     without, layered, folded = uvloop.run(time_layer(100_000))
     table.add_row(
         "the layer alone, µs a request", f"{layered - without:.2f}", f"and {folded:.2f} in the fold"
     )
     Console().print(table)
-    if lost > MOST_LOST_PERCENT:
-        sys.exit(f"It costs more than {MOST_LOST_PERCENT} %.")
 
 
 if __name__ == "__main__":

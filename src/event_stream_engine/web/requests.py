@@ -64,10 +64,10 @@ def name_route(scope: Scope) -> str:
     Never the path: whoever asks for addresses by chance would make as many names.
     """
     path: str = scope["path"]
+    if path.startswith("/static/"):
+        return "/static"
     if (route := scope.get("route")) is not None:
         # FastAPI names a route as its own router does, without the prefix that the router got in the application.
         template: str = route.path_format
         return API + template if path.startswith(_API_PATHS) and not template.startswith(API) else template
-    if path in _PLAIN_PATHS:
-        return path
-    return "/static" if path.startswith("/static/") else "(no route)"
+    return path if path in _PLAIN_PATHS else "(no route)"

@@ -1,5 +1,6 @@
 """`/performance`: is the engine fast?"""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.monitoring.application import NO_WEBHOOK, Application, load_application
+from event_stream_engine.monitoring.application import NO_WEBHOOK, load_application
 from event_stream_engine.monitoring.dashboard import Kpi
 from event_stream_engine.monitoring.pipeline import Pipeline, load_pipeline
 from event_stream_engine.monitoring.requests import Requests, RouteRequests, list_requests
@@ -36,18 +37,26 @@ MOST_ROUTES = 30
 QUARTER = timedelta(minutes=15)
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    window: Window
+    requests: Requests
+    pipeline: Pipeline
+
+
 @router.get("/performance")
 async def show_performance(request: Request) -> Response:
     resources = resources_of(request)
     zone, now = resources.settings.timezone, resources.clock.now()
     period = read_period_with(request, default="1h")
     step, bins, windows = _cut(period, zone, now)
-    before = period.window.before()
+    earlier = period.window.before()
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_application(conn, period.window, now, is_chosen=True)
         points = await list_requests(conn, windows, now)
-        [requests_before] = await list_requests(conn, [before], now)
-        pipeline_before = await load_pipeline(conn, before, now)
+        [requests_before] = await list_requests(conn, [earlier], now)
+        before = _Measured(earlier, requests_before, await load_pipeline(conn, earlier, now))
+    measured = _Measured(period.window, found.requests, found.pipeline)
     series = make_request_series(points, bins, step, period.label, zone)
     chosen = {"since": format_instant(period.window.since), "until": format_instant(period.window.until)}
     routes = sorted(found.routes, key=lambda row: -row.requests.microseconds)
@@ -59,7 +68,7 @@ async def show_performance(request: Request) -> Response:
         periods=PERIODS,
         as_of=now,
         zone=zone,
-        figures=_describe_figures(found, points, requests_before, pipeline_before, period.window),
+        figures=_describe_figures(measured, before, points, windows),
         requests=found.requests,
         latency=chart_latency(series, found.requests),
         volume=chart_requests(series, found.requests),
@@ -82,13 +91,11 @@ def _cut(period: Period, zone: ZoneInfo, now: datetime) -> tuple[timedelta, list
 
 
 def _describe_figures(
-    found: Application,
-    points: list[Requests],
-    requests_before: Requests,
-    pipeline_before: Pipeline,
-    window: Window,
+    period: _Measured, before: _Measured, points: list[Requests], windows: list[Window]
 ) -> list[Kpi]:
-    requests, pipeline, seconds = found.requests, found.pipeline, window.length.total_seconds()
+    window, requests, pipeline = period.window, period.requests, period.pipeline
+    requests_before, pipeline_before = before.requests, before.pipeline
+    seconds = window.length.total_seconds()
     p95, p95_before = (one.percentiles_ms["p95"] for one in (requests, requests_before))
     applying, applying_before = (one.applied.average_ms for one in (pipeline, pipeline_before))
 
@@ -120,7 +127,9 @@ def _describe_figures(
             "value": _rounded(requests.count / seconds),
             "change": change_percent(requests.count, requests_before.count),
             "change_unit": "%",
-            "points": [point.count for point in points],
+            "points": [
+                point.count / step.length.total_seconds() for point, step in zip(points, windows, strict=True)
+            ],
             "share": (requests.count, round(seconds)),
         },
         {
