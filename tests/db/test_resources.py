@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import psycopg
 from alembic import command
@@ -9,6 +10,7 @@ from alembic import command
 from event_stream_engine.infra import migrating
 from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.kernel.clock import SettableClock
+from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import processes, resources
 from event_stream_engine.monitoring.sampling import Sample
 
@@ -105,6 +107,45 @@ async def test_what_could_not_be_measured_is_unknown_with_its_reason(
     assert found.memory_usage_mb == 1
     assert found.unknown["disk_io_ops_sec"] == "this system does not tell what its disks do"
     assert found.unknown["cpu_usage_percent"] == resources.NOBODY
+
+
+async def test_a_series_adds_up_processes_and_one_that_took_the_place_of_another_once(
+    database_url: str, clock: SettableClock
+) -> None:
+    at = clock.now() - timedelta(minutes=10)
+    async with await connect(database_url, "test") as conn:
+        for tick in range(6):
+            then = at + timedelta(seconds=10 * tick)
+            await add(conn, then, "one", 1, cpu=10.0 * tick, memory_bytes=100 * MB, open_files_percent=1)
+            pid, memory = (2, 50) if tick < 3 else (3, 70)
+            await add(conn, then, "one", pid, kind="web", memory_bytes=memory * MB, open_files_percent=80)
+        window = Window(clock.now() - timedelta(hours=1), clock.now())
+        found = await resources.load_resources(
+            conn, window, timedelta(minutes=5), ZoneInfo("UTC"), clock.now()
+        )
+    points = {(point.kind, point.metric): point for point in found.points}
+    assert points["host", "cpu_percent"].mean == 25
+    assert points["host", "cpu_percent"].peak == 50
+    assert points["web", "memory_bytes"].mean == 160 * MB, "100 and, half a minute each, 50 and 70"
+    assert points["web", "memory_bytes"].peak == 100 * MB
+    assert points["web", "open_files_percent"].mean == 80
+    assert {point.bin for point in found.points} == {at}
+    assert {(use.kind, use.pid) for use in found.uses} == {("host", 0), ("web", 1), ("web", 2), ("web", 3)}
+
+
+async def test_a_window_before_the_minutes_that_are_kept_is_told_by_quarter_hours(
+    database_url: str, clock: SettableClock
+) -> None:
+    at = clock.now() - timedelta(days=30)
+    async with await connect(database_url, "test") as conn:
+        await add(conn, at, "one", 1, cpu=10.0)
+        await resources.drop_old_resources(conn, clock.now())
+        window = Window(at - timedelta(minutes=30), at + timedelta(minutes=30))
+        found = await resources.load_resources(
+            conn, window, timedelta(minutes=5), ZoneInfo("UTC"), clock.now()
+        )
+    assert [(point.metric, point.bin) for point in found.points] == [("cpu_percent", at)]
+    assert len(found.bins) == 4
 
 
 async def test_minutes_are_kept_for_days_and_quarter_hours_for_long(

@@ -34,6 +34,13 @@ ADDRESSES = (
     "/audience/segments",
     "/audience/segments/new",
     "/audience/imports",
+    "/alerts",
+    "/alerts/rules",
+    "/alerts/rules/new",
+    "/settings",
+    "/incidents",
+    "/incidents?severity=high&period=7d",
+    "/settings/escalation",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -46,7 +46,7 @@ SPEED = Subject(
         ),
         Note(
             "Route",
-            "the template of an address, like `/api/v1/campaigns/{campaign_id}`; what no route took is `(no route)`.",
+            "the template of an address, like `/api/v1/campaigns/{campaign_id}`; what no route took is `unmatched`.",
         ),
         Note(
             "Windows of requests",

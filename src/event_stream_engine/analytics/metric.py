@@ -5,6 +5,8 @@ from dataclasses import dataclass
 # Endpoints.
 DASHBOARD = "/api/v1/monitoring/dashboard"
 APPLICATION = "/api/v1/monitoring/application"
+HEALTH = "/api/v1/monitoring/health"
+RESOURCES = "/api/v1/monitoring/resources"
 DELIVERY = "/api/v1/analytics/delivery"
 PERFORMANCE = "/api/v1/analytics/campaigns/{campaign_id}/performance"
 PROGRESS = "/api/v1/campaigns/{campaign_id}"

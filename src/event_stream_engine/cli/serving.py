@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Annotated
 
@@ -58,6 +59,11 @@ async def serve(
 
 
 async def _serve(settings: Settings, url: str, fd: int | None) -> None:
+    async with _traced(settings, "web"):
+        await _serve_http(settings, url, fd)
+
+
+async def _serve_http(settings: Settings, url: str, fd: int | None) -> None:
     config = uvicorn.Config(
         build_app(settings, url, SystemClock()),
         host=settings.host,
@@ -90,8 +96,17 @@ async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=T
     settings = open_settings(logging.INFO)
     require_package(settings.redis_url)
     stopping = _stop_on_signals()
-    async with open_database(settings) as url:
+    async with open_database(settings) as url, _traced(settings, "worker"):
         await run_worker(settings, url, SystemClock(), stopping)
+
+
+def _traced(settings: Settings, kind: str) -> AbstractAsyncContextManager[None]:
+    """Keep traces of this process, if a collector is configured for them."""
+    if not settings.telemetry.traces:
+        return nullcontext()
+    from event_stream_engine.infra.telemetry import traced  # noqa: PLC0415 - an extra that may not be there
+
+    return traced(kind)
 
 
 @command

@@ -18,7 +18,9 @@ from uuid import UUID
 
 import psycopg
 
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect
+from event_stream_engine.ingest.canary import CANARY
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.stream import log
@@ -102,7 +104,9 @@ class Intake:
             raise
 
     def count(self, event_type: str, outcome: str) -> None:
-        """Count a request of which nothing is stored."""
+        """Count a request of which nothing is stored. A canary is no request."""
+        if event_type == CANARY:
+            return
         minute = self._clock.now().replace(second=0, microsecond=0)
         self._counts[minute, event_type, outcome] += 1
 
@@ -144,7 +148,10 @@ class Intake:
         if not group:
             return
         try:
-            failure = await self._store([event for event, _ in group])
+            with tracing.span("store webhooks", {"ese.group.events": len(group)}) as span:
+                failure = await self._store([event for event, _ in group])
+                if failure is not None:
+                    span.fail(type(failure).__name__)
         except psycopg.DataError as error:
             if len(group) > 1:  # one of them is at fault: find it, the others are innocent
                 half = len(group) // 2
@@ -194,7 +201,9 @@ class Intake:
             if isinstance(error, psycopg.DataError):
                 raise error
             reason = str(error)
-        _logger.warning("webhooks go to the spool: %s", reason.strip().splitlines()[0])
+        _logger.warning(
+            "webhooks go to the spool: %s", reason.strip().splitlines()[0], extra={"events": len(events)}
+        )
         self._conn = None
         await conn.close()
         return False

@@ -1,5 +1,6 @@
-"""The engine watching itself: dashboard snapshot, live feed, process heartbeats, requests, webhooks, resources.
+"""The engine watching itself: dashboard snapshot, live feed, process heartbeats, resources, requests, the pipeline of
+webhooks, and what other tools read of it all.
 
-Owns tables `processes`, `uptime_quarters`, `request_rollups`, `request_days`, `pipeline_rollups`, `resource_rollups`,
-`redis_state`. May import analytics and what is below it.
+Owns tables `processes`, `uptime_quarters`, `pipeline_rollups`, `request_rollups`, `request_days`, `resource_rollups`,
+`redis_state`, `health_states`, `canary_rollups`, `deadman_pings`. May import analytics and what is below it.
 """

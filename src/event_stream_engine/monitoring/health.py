@@ -8,7 +8,7 @@ from event_stream_engine.analytics.compliance import find_oldest_unchecked
 from event_stream_engine.audit.chain import load_chain_status
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
-from event_stream_engine.monitoring import parts, processes
+from event_stream_engine.monitoring import outward, parts, processes
 from event_stream_engine.monitoring.parts import Database, HealthRow, Lag, RedisState, Unsent
 from event_stream_engine.stream import log
 
@@ -59,7 +59,7 @@ async def load_health(conn: Connection, now: datetime) -> Health:
         rows=[
             parts.describe_database(database, database_ms),
             *[await _describe_kind(conn, kind, known, now) for kind in processes.NEEDED_KINDS],
-            *parts.describe_loops(live, now),
+            parts.describe_loops(live, now),
             parts.describe_lag(lag, now),
             parts.describe_unsent(unsent, now),
             parts.describe_spool(live),
@@ -67,7 +67,9 @@ async def load_health(conn: Connection, now: datetime) -> Health:
             *parts.describe_provider(live),
             parts.describe_sealing(chain.unsealed, chain.oldest_unsealed_at, now),
             parts.describe_checking(oldest_unchecked_at, now),
-            *([] if redis is None else [parts.describe_redis(redis)]),
+            parts.describe_redis(redis),
+            await outward.describe_channels(conn),
+            await outward.describe_deadman(conn, now),
         ],
         connections=database.connections,
         most_connections=database.most_connections,

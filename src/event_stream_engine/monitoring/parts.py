@@ -157,8 +157,8 @@ def describe_missing(kind: str, last_seen_at: datetime | None) -> HealthRow:
     )
 
 
-def describe_loops(live: Sequence[Process], now: datetime) -> list[HealthRow]:
-    """Describe the loop that is silent for the largest part of its limit; no row where no worker has any."""
+def describe_loops(live: Sequence[Process], now: datetime) -> HealthRow:
+    """Describe the loop that is silent for the largest part of its limit."""
     rounds = [
         (parse_instant(at), name, process)
         for process in live
@@ -166,30 +166,35 @@ def describe_loops(live: Sequence[Process], now: datetime) -> list[HealthRow]:
         if name in LOOPS
     ]
     if not rounds:
-        return []
+        return HealthRow(
+            "loops",
+            "Worker loops",
+            "warning",
+            "no worker tells of any",
+            consequence="Nothing of what a worker does is done",
+            advice="Start `ese work`.",
+            figures={"silent_seconds": None, "limit_seconds": None},
+        )
     at, name, process = max(
         rounds, key=lambda one: seconds_since(one[0], now) / LOOPS[one[1]].limit.total_seconds()
     )
     silent, limit = seconds_since(at, now), LOOPS[name].limit.total_seconds()
     figures: dict[str, float | None] = {"silent_seconds": round(silent, 1), "limit_seconds": limit}
     if silent <= limit:
-        text = (
-            f"all {len({name for _, name, _ in rounds})} go round · longest silent: {name}, {_word(silent)}"
-        )
-        return [HealthRow("loops", "Worker loops", "ok", text, figures=figures)]
-    place = f"worker {process.host}:{process.pid}"
-    return [
-        HealthRow(
-            "loops",
-            "Worker loops",
-            "failed",
-            f"the {name} of {place} has stood still for {_word(silent)}",
-            since=at,
-            consequence=LOOPS[name].consequence,
-            advice=f"Look at the log of that worker for the {name}; then end it with `kill {process.pid}` on {process.host} and start `ese work`, unless a supervisor does.",
-            figures=figures,
-        )
-    ]
+        going = len({name for _, name, _ in rounds})
+        text = f"all {going} go round · longest silent: {name}, {_word(silent)}"
+        return HealthRow("loops", "Worker loops", "ok", text, figures=figures)
+    return HealthRow(
+        "loops",
+        "Worker loops",
+        "failed",
+        f"the {name} of worker {process.host}:{process.pid} has stood still for {_word(silent)}",
+        since=at,
+        consequence=LOOPS[name].consequence,
+        advice=f"Look at the log of that worker for the {name}; then end it with `kill {process.pid}` on {process.host}"
+        " and start `ese work`, unless a supervisor does.",
+        figures=figures,
+    )
 
 
 def describe_lag(lag: Lag, now: datetime) -> HealthRow:
@@ -338,7 +343,10 @@ def describe_checking(oldest_at: datetime | None, now: datetime) -> HealthRow:
     )
 
 
-def describe_redis(redis: RedisState) -> HealthRow:
+def describe_redis(redis: RedisState | None) -> HealthRow:
+    if redis is None:
+        unknown: dict[str, float | None] = {"latency_ms": None, "memory_mb": None}
+        return HealthRow("redis", "Redis", "ok", "not configured", figures=unknown)
     away = redis.fault is not None
     memory = None if redis.memory_bytes is None else round(redis.memory_bytes / MB, 2)
     return HealthRow(

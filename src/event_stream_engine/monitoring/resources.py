@@ -5,15 +5,19 @@ import logging
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from event_stream_engine.analytics.scope import list_bins
 from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.processes import MISSING_AFTER, Process
 from event_stream_engine.monitoring.redis_server import RedisLook, RedisProbe
 from event_stream_engine.monitoring.sampling import Sample, Sampler
@@ -22,6 +26,8 @@ SQL = load_queries(__package__)
 SAMPLE_SECONDS = 10.0
 MINUTES_KEPT = timedelta(days=3)
 QUARTERS_KEPT = timedelta(days=400)  # 0.4 MB a day for a host with three processes
+MINUTE, QUARTER = timedelta(minutes=1), timedelta(minutes=15)
+MOST_USES = 100  # hosts and processes
 NOBODY = "No process of the engine has measured it in the last minute."
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +48,57 @@ class _Used:
     memory_bytes: float | None
     disk_operations_per_second: float | None
     reasons: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceUse:
+    """What a host (`kind` host, `pid` 0) or a process used in a window, by metric.
+
+    Shape: `limits` has what it may use and whose limit that is, and under `unknown` why a figure is missing.
+    """
+
+    host: str
+    kind: str
+    pid: int
+    seen_at: datetime
+    means: dict[str, float]
+    peaks: dict[str, float]
+    limits: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResourcePoint:
+    """A metric of a host, or of all its processes of a kind together, in one step of a series."""
+
+    host: str
+    kind: str
+    metric: str
+    bin: datetime
+    mean: float
+    peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    uses: list[ResourceUse]
+    points: list[ResourcePoint]
+    bins: list[datetime]
+
+
+async def load_resources(
+    conn: Connection, window: Window, step: timedelta, zone: ZoneInfo, now: datetime
+) -> Resources:
+    """Return what was used in a window, in full buckets: minutes while they are kept, else quarter-hours."""
+    has_minutes = step < QUARTER and window.since >= now - MINUTES_KEPT
+    grain, length = ("minute", MINUTE) if has_minutes else ("quarter", QUARTER)
+    bins = list_bins(window, max(step, length), zone)
+    # Also the bucket in which the window begins: the first minutes of an engine are in one.
+    values = {"grain": grain, "since": window.since - length, "until": window.until}
+    return Resources(
+        await SQL.list_resource_uses.many(conn, ResourceUse, values | {"most": MOST_USES}),
+        await SQL.list_resource_points.many(conn, ResourcePoint, values | {"bins": bins}),
+        bins,
+    )
 
 
 async def add_sample(conn: Connection, process_id: UUID, kind: str, at: datetime, sample: Sample) -> None:

@@ -17,8 +17,8 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
-MINUTES_COUNTED, QUARTERS_COUNTED = timedelta(days=9), timedelta(days=101)
-MOST_PER_GATHERING = 5000
+INTAKE_MINUTES_KEPT = timedelta(hours=25)  # a scrape reads them all; windows of a day need no more
+INTAKE_QUARTERS_KEPT = timedelta(days=101)
 _NEWEST_XID = str(2**64 - 1)
 
 
@@ -36,6 +36,15 @@ class Event:
 class Appended:
     accepted: int
     duplicate: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeTotal:
+    """Webhooks of one type with one outcome: accepted, duplicate, refused, `rejected: ` and the reason."""
+
+    event_type: str
+    outcome: str
+    events: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,8 @@ async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
         ):  # a savepoint in the caller's transaction, which must outlive a missing day
             await SQL.append_own_events.execute(conn, _as_columns(events))
     except CheckViolation:
-        await _make_missing_partitions(conn, events)
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         await SQL.append_own_events.execute(conn, _as_columns(events))
 
 
@@ -87,7 +97,7 @@ async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
 
 
 async def _make_missing_partitions(conn: Connection, events: Sequence[Event]) -> None:
-    """Make the partitions that an insert did not find, in the caller's transaction."""
+    """Make the partitions that an insert did not find; the lock is held until the outermost transaction ends."""
     await SQL.await_partition_makers.execute(conn)
     await ensure_partitions(conn, {event.received_at.date() for event in events})
 
@@ -108,12 +118,15 @@ async def add_intake_counts(
     )
 
 
-async def gather_intake_counts(conn: Connection, now: datetime) -> None:
-    """Put old counts together, of all processes: by quarter-hour, and when they are older still by day of UTC."""
-    for kept, width in ((MINUTES_COUNTED, timedelta(minutes=15)), (QUARTERS_COUNTED, timedelta(days=1))):
-        asked = {"before": now - kept, "width": width, "most": MOST_PER_GATHERING}
-        while await SQL.gather_intake_counts.execute(conn, asked):
-            pass
+async def add_up_intake(conn: Connection, now: datetime) -> None:
+    """Put minutes that are past together by quarter-hours, of all processes; of what is older still keep only the sums."""
+    await SQL.gather_intake.execute(conn, {"before": now - INTAKE_MINUTES_KEPT})
+    await SQL.add_up_intake.execute(conn, {"before": now - INTAKE_QUARTERS_KEPT})
+
+
+async def list_intake_totals(conn: Connection) -> list[IntakeTotal]:
+    """Return how many webhooks ever came, by what became of them."""
+    return await SQL.list_intake_totals.many(conn, IntakeTotal)
 
 
 async def prepare_reader(conn: Connection) -> None:

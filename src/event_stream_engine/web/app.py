@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI
@@ -13,48 +13,65 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest import canary
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.monitoring.resources import run_sampler
 from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
-from event_stream_engine.web import chart_bundle, probes
+from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
+    alert_rules,
+    alerts,
     analytics,
     audience,
     campaign_figures,
     campaigns,
     compliance,
     effectiveness,
+    feed,
     imports,
     inbound,
+    incident_policy,
+    incident_reports,
+    incidents,
+    messages,
     metrics,
     monitoring,
+    notifications,
     replies,
+    resources,
     rules,
     segments,
+    silences,
     templates,
     users,
 )
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.banner import load_firing
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
-from event_stream_engine.web.requests import API, MeasuredRequests
+from event_stream_engine.web.request_trails import AccessLog, RequestSpans
+from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
-UPLOADS = (f"{API}/imports",)
+UPLOADS = ("/api/v1/imports",)
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -73,21 +90,23 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
-            feed = Feed(pool)
+            live = Feed(pool, write_step)
             watch = HealthWatch(database_url, clock)
-            resources = Resources(settings, pool, clock, feed, watch, intake)
-            app.state.resources = resources
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock, meters.stored)
             vitals = Vitals(process, pool, clock, intake, meters)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
-                asyncio.create_task(feed.run()),
+                asyncio.create_task(live.run()),
                 asyncio.create_task(watch.run()),
                 asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
                 asyncio.create_task(vitals.run()),
             ]
+            if settings.deadman_url is not None:
+                tasks.append(asyncio.create_task(_send_canaries(intake, clock)))
             try:
                 yield
             finally:
@@ -98,8 +117,10 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    rest = protect(BodyLimits(app, UPLOADS), settings.public_url)
-    return MeasuredRequests(_Split(webhooks, rest), meters.requests)
+    limited = BodyLimits(app, UPLOADS)
+    logged = AccessLog(limited) if settings.log_format == "json" else limited
+    split = _Split(webhooks, protect(logged, settings.public_url))
+    return MeasuredRequests(RequestSpans(split) if tracing.is_on() else split, meters.requests)
 
 
 def compose_routes() -> FastAPI:
@@ -109,12 +130,40 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
-        app.include_router(api.router, prefix=API, dependencies=may_read)
-    app.get(f"{API}/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
+    figures = (
+        analytics,
+        audience,
+        inbound,
+        campaign_figures,
+        effectiveness,
+        compliance,
+        monitoring,
+        resources,
+    )
+    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
+    for api in (
+        *figures,
+        feed,
+        messages,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+        alert_rules,
+        alerts,
+        silences,
+        *about_incidents,
+        notifications,
+    ):
+        app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
+    app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
-        app.include_router(page, dependencies=may_read)
+        app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
+    app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [
@@ -131,6 +180,14 @@ def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.critical("the intake has failed; this process ends", exc_info=error)
         signal.raise_signal(signal.SIGTERM)
+
+
+async def _send_canaries(intake: Intake, clock: Clock) -> None:
+    """Send a canary now and at the beginning of each minute; one that is not taken is missed, which is its purpose."""
+    while True:
+        with suppress(Unavailable, Invalid):
+            await intake.accept(canary.make_canary(clock.now()))
+        await asyncio.sleep(canary.seconds_to_next(clock.now()))
 
 
 class _Late:

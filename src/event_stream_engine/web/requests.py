@@ -7,13 +7,10 @@ from collections.abc import Awaitable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from event_stream_engine.ingest.callbacks import KIND_BY_PATH
 from event_stream_engine.monitoring.requests import RequestMeter
+from event_stream_engine.web.request_trails import find_template
 
-API = "/api/v1"
 _UNANSWERED: Message = {"status": 0}
-_API_PATHS = f"{API}/"
-_PLAIN_PATHS = frozenset(("/", "/healthz", "/readyz", *KIND_BY_PATH))
 
 
 class MeasuredRequests:
@@ -41,14 +38,14 @@ class MeasuredRequests:
                 start = message
             elif not is_noted and (not message.get("more_body") or _is_event_stream(start)):
                 is_noted = True
-                self._note((name_route(scope), scope["method"], start["status"]), began, self._timer())
+                self._note((find_template(scope), scope["method"], start["status"]), began, self._timer())
             return send(message)
 
         try:
             await self._app(scope, receive, send_measured)
         finally:
             if not is_noted:
-                self._note((name_route(scope), scope["method"], start["status"]), began, self._timer())
+                self._note((find_template(scope), scope["method"], start["status"]), began, self._timer())
 
 
 def _is_event_stream(start: Message) -> bool:
@@ -56,18 +53,3 @@ def _is_event_stream(start: Message) -> bool:
         name == b"content-type" and value.startswith(b"text/event-stream")
         for name, value in start.get("headers", ())
     )
-
-
-def name_route(scope: Scope) -> str:
-    """Return the template of the route that took a request, or a name for all requests that none took.
-
-    Never the path: whoever asks for addresses by chance would make as many names.
-    """
-    path: str = scope["path"]
-    if path.startswith("/static/"):
-        return "/static"
-    if (route := scope.get("route")) is not None:
-        # FastAPI names a route as its own router does, without the prefix that the router got in the application.
-        template: str = route.path_format
-        return API + template if path.startswith(_API_PATHS) and not template.startswith(API) else template
-    return path if path in _PLAIN_PATHS else "(no route)"

@@ -20,10 +20,15 @@ from event_stream_engine.monitoring import pipeline, processes, requests
 from event_stream_engine.monitoring.loops import Rounds
 from event_stream_engine.monitoring.resources import drop_old_resources, run_sampler
 from event_stream_engine.stream import log
+from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
+from event_stream_engine.worker.deadman import run_deadman
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.escalator import run_escalator
+from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
+from event_stream_engine.worker.notifier import run_notifier
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
@@ -58,10 +63,19 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_verifier(url, clock, stopping, came_round=watch("verifier")))
         tasks.create_task(run_sealer(settings, url, clock, stopping, came_round=watch("sealer")))
         tasks.create_task(run_checker(url, clock, stopping, came_round=watch("checker")))
+        tasks.create_task(run_auditor(settings, url, clock, stopping, came_round=watch("auditor")))
+        tasks.create_task(run_evaluator(url, clock, stopping, came_round=watch("evaluator")))
+        tasks.create_task(run_escalator(url, clock, stopping, came_round=watch("escalator")))
+        tasks.create_task(run_notifier(settings, url, clock, stopping, came_round=watch("notifier")))
+        tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
         tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
         tasks.create_task(_beat(url, clock, stopping, process, rounds))
         tasks.create_task(run_sampler(settings, url, process, clock, stopping))
+        if settings.telemetry.metrics:
+            from event_stream_engine.worker.exporter import run_exporter  # noqa: PLC0415 - an extra that may not be there
+
+            tasks.create_task(run_exporter(settings, url, clock, stopping))
 
 
 async def _beat(
@@ -76,10 +90,10 @@ async def _beat(
                     now = clock.now()
                     await processes.beat(conn, replace(process, beat_at=now, loops=rounds.describe()))
                     if now >= upkeep_at:
+                        await log.add_up_intake(conn, now)
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
-                        await log.gather_intake_counts(conn, now)
                         await requests.settle_days(conn, now)
                         await requests.clear_old(conn, now)
                         await pipeline.clear_old(conn, now)

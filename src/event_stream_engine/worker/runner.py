@@ -87,7 +87,7 @@ async def _start(conn: Connection, campaign_id: UUID, now: datetime) -> None:
     except Conflict as conflict:  # somebody was quicker
         _logger.info("%s", conflict)
     except Invalid as fault:
-        _logger.error("campaign %s could not start: %s", campaign_id, fault)
+        _logger.error("a campaign could not start: %s", fault, extra={"campaign_id": str(campaign_id)})
         async with transaction(conn):
             await campaigns.unschedule_campaign(conn, ACTOR, campaign_id, str(fault), now)
 

@@ -23,6 +23,7 @@ from event_stream_engine.campaigns.claiming import Batch, claim_messages, claim_
 from event_stream_engine.campaigns.compliance import Order, Verdict
 from event_stream_engine.campaigns.outbox import REPLIES, Ready
 from event_stream_engine.campaigns.recording import Answer, find_opted_out, record_answers
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
@@ -223,6 +224,14 @@ class Sender:
         return age < timedelta(seconds=FRESH_SECONDS)
 
     async def _call(self, message: OutgoingMessage) -> Outcome:
+        with tracing.span("send message", {"ese.message.id": str(message.message_id)}, kind="client") as span:
+            outcome = await self._ask_provider(message)
+            span.note({"ese.outcome": type(outcome).__name__.lower()})
+            if isinstance(outcome, Unknown):
+                span.fail("no answer")
+            return outcome
+
+    async def _ask_provider(self, message: OutgoingMessage) -> Outcome:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return await self.provider.send_message(message)
@@ -230,7 +239,7 @@ class Sender:
             return Unknown("no answer in time")
         except Exception as error:
             # A fault of ours: whether it came before or after the provider had the message, nobody can tell.
-            _logger.exception("handing message %s over failed", message.message_id)
+            _logger.exception("handing a message over failed", extra={"message_id": str(message.message_id)})
             return Unknown(type(error).__name__)
 
     def _learn(self, outcome: Outcome | None) -> None:

@@ -1,20 +1,16 @@
-"""The dashboard's objects and the live feed."""
+"""The dashboard's objects."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 
 from event_stream_engine.analytics.catalogue import load_metric
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.monitoring import feed, processes
+from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.application import describe_pipeline, load_application
 from event_stream_engine.monitoring.dashboard import Kpi, load_dashboard
 from event_stream_engine.monitoring.health import load_health
@@ -24,7 +20,6 @@ from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period, refu
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/monitoring", tags=["monitoring"])
-KEEPALIVE_SECONDS = 15.0
 
 
 @router.get("/dashboard", openapi_extra=PERIOD_PARAMETERS)
@@ -96,61 +91,6 @@ async def show_health(request: Request) -> dict[str, Any]:
             if value is None
         },
     }
-
-
-@router.get("/events")
-async def list_events(
-    request: Request,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    after: Annotated[
-        str | None, Query(description="id of the last event seen; then what came after it")
-    ] = None,
-) -> dict[str, Any]:
-    """The newest events, newest first; with `after` those that followed, oldest first."""
-    async with resources_of(request).pool.connection() as conn:
-        if after is None:
-            events = await feed.list_latest(conn, limit)
-        else:
-            events = await feed.list_after(conn, feed.parse_place(after), limit)
-    return {"live_events": [feed.describe_event(event) for event in events]}
-
-
-@router.get("/events/stream", response_class=StreamingResponse)
-async def stream_events(
-    request: Request,
-    last_event_id: Annotated[
-        str | None, Header(description="as a browser sends it when it reconnects")
-    ] = None,
-    after: Annotated[str | None, Query(description="the same for whoever cannot send the header")] = None,
-) -> StreamingResponse:
-    """Server-sent events from now on, or from `Last-Event-ID` (or `after`) on, without gap or repetition."""
-    begin = last_event_id or after
-    place = feed.parse_place(begin) if begin else None
-    return StreamingResponse(
-        _stream(resources_of(request).feed.watch(place)),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
-
-
-async def _stream(events: AsyncIterator[feed.FeedEvent]) -> AsyncIterator[bytes]:
-    yield b"retry: 1000\n\n"
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            # Not wait_for: a keep-alive must not cancel the wait for the next event.
-            await asyncio.wait({coming}, timeout=KEEPALIVE_SECONDS)
-            if not coming.done():
-                yield b": still here\n\n"
-                continue
-            event = coming.result()
-            if event is None:
-                return
-            data = orjson.dumps(feed.describe_event(event))
-            yield b"id: %b\nevent: feed\ndata: %b\n\n" % (feed.format_place(event.place).encode(), data)
-            coming = asyncio.ensure_future(anext(events, None))
-    finally:
-        coming.cancel()
 
 
 def _describe_process(process: processes.Process) -> dict[str, Any]:

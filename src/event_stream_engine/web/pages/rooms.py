@@ -1,21 +1,30 @@
 """Every page that only who has signed in may see."""
 
 from event_stream_engine.web.pages import (
+    alert_rules,
+    alerts,
     audience,
     audience_figures,
+    banner,
     campaign,
     campaign_forms,
     campaign_messages,
     campaigns,
     compliance,
     definitions,
+    escalation,
     imports,
     inbound,
+    incident,
+    incidents,
     monitoring,
+    notifications,
     performance,
     replies,
     rules,
     segments,
+    settings,
+    stories,
     templates,
 )
 
@@ -38,5 +47,14 @@ PAGES = tuple(
         performance,
         definitions,
         compliance,
+        stories,
+        banner,
+        alert_rules,
+        alerts,
+        settings,
+        incidents,
+        incident,
+        escalation,
+        notifications,
     )
 )

@@ -111,4 +111,11 @@ if (freshness) {
   schedule(refreshMs());
   setInterval(showFreshness, 5000);
   showFreshness();
+} else {
+  // A page that holds still, like a form, still says what fires.
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch("/alerts/banner", { headers: { accept: "text/html" }, redirect: "manual" }).catch(() => null);
+    if (answer?.ok) adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  }, 30_000);
 }
