@@ -93,13 +93,16 @@ def make_settings(folder: Path, **changes: str) -> Settings:
 
 
 @asynccontextmanager
-async def running_engine(url: str, settings: Settings, clock: Clock) -> AsyncIterator[Engine]:
+async def running_engine(
+    url: str, settings: Settings, clock: Clock, key_name: str = "test"
+) -> AsyncIterator[Engine]:
+    """Run a web process; of several on one database each needs a name of its own for its key."""
     app = build_app(settings, url, clock)
     async with await connect(url, "test") as conn, transaction(conn):
         if await find_timezone(conn) != settings.timezone.key:
             await refresh_calendar(conn, settings.timezone)
         await recount_attributes(conn, settings.attributes)
-        key = (await add_api_key(conn, "test", Role.admin, clock.now())).key
+        key = (await add_api_key(conn, key_name, Role.admin, clock.now())).key
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         _lifespan(app),

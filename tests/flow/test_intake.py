@@ -202,7 +202,9 @@ async def test_every_webhook_received_is_counted_once(engine: Engine) -> None:
         *(engine.post_webhook("/webhooks/status", make_form(number % 10)) for number in range(40)),
         *(engine.post_webhook("/webhooks/status", make_form(1), token="0" * 32) for _ in range(3)),
     )
-    counted = "SELECT outcome, sum(events)::int FROM intake_counts GROUP BY outcome ORDER BY outcome"
+    counted = (
+        "SELECT outcome, sum(events)::int FROM intake_counts WHERE outcome <> 'spooled' GROUP BY outcome"
+    )
     async with asyncio.timeout(15):
         while sum(events for _, events in await engine.rows(counted)) < 43:
             await asyncio.sleep(0.1)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any
+from uuid import uuid4
 
 from event_stream_engine.analytics.catalogue import METRICS, SUBJECTS
 from event_stream_engine.analytics.compliance_check import prepare_check
@@ -15,7 +16,10 @@ from event_stream_engine.incidents.incidents import list_incidents
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging import outcomes
-from event_stream_engine.stream.log import append_own_events
+from event_stream_engine.monitoring import pipeline, requests
+from event_stream_engine.monitoring.pipeline import StoredMeter, name_stored
+from event_stream_engine.monitoring.requests import RequestMeter, name_request
+from event_stream_engine.stream.log import add_intake_counts, append_own_events
 from event_stream_engine.web.app import compose_routes
 from event_stream_engine.worker.evaluator import tick
 from tests.engine import Engine
@@ -92,7 +96,23 @@ async def happen_all(engine: Engine) -> str:
     stop = inbound(at + 30 * second, "SMstop", "STOP", From="+14152000000")
     await happen(engine, stop)
     await happen_a_bit_of_all(engine, at)
+    await measure_a_bit_of_all(engine)
     return str(campaign_id)
+
+
+async def measure_a_bit_of_all(engine: Engine) -> None:
+    """Measure a request and a webhook, and count one that was rejected, as if all that had been told just now."""
+    at = datetime.now(UTC) - timedelta(seconds=10)
+    measured, stored = RequestMeter(name_request, lambda: 0), StoredMeter(name_stored, lambda: 0)
+    measured.note(("/monitoring", "GET", 200), -12_000_000, 0)
+    stored.note("stored", -2_000_000, 0)
+    await measured.fold(at)
+    await stored.fold(at)
+    async with await connect(engine.url, "test") as conn:
+        await requests.tell(conn, measured, at)
+        await pipeline.tell(conn, stored)
+        rejected = (at.replace(second=0, microsecond=0), "receipt.received", "rejected: wrong signature", 1)
+        await add_intake_counts(conn, [rejected], source=uuid4())
 
 
 async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, Any]]:

@@ -29,6 +29,8 @@ ADDRESSES = (
     "/audience/figures?period=7d",
     "/inbound",
     "/inbound?period=24h&channel=sms&intent=help",
+    "/performance",
+    "/performance?period=90d",
     "/audience/segments",
     "/audience/segments/new",
     "/audience/imports",

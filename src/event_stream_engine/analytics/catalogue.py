@@ -15,6 +15,7 @@ from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
 from event_stream_engine.analytics.catalogue_resources import RESOURCES
+from event_stream_engine.analytics.catalogue_speed import SPEED
 from event_stream_engine.analytics.catalogue_system import SYSTEM
 from event_stream_engine.analytics.metric import Metric, Note, Subject
 from event_stream_engine.kernel.errors import NotFound
@@ -31,7 +32,7 @@ RULES = (
     Note(
         "What a window selects",
         "Messages by the moment the provider accepted or refused them, with their status as of now. Inbound messages and "
-        "consent changes by when they were received.",
+        "consent changes by when they were received, requests too, as soon as they have ended.",
     ),
     Note(
         "Rates",
@@ -56,6 +57,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    SPEED,
     INCIDENTS,
     SYSTEM,
     HEALTH_OF_PARTS,

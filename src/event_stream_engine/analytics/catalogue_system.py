@@ -1,6 +1,7 @@
 """Figures of the engine itself."""
 
 from event_stream_engine.analytics.metric import (
+    APPLICATION,
     AS_OF_NOW,
     DASHBOARD,
     HEALTH,
@@ -11,16 +12,10 @@ from event_stream_engine.analytics.metric import (
     Subject,
 )
 
+_USED = "application_performance.resource_utilization"
+_NOW = "the last full minute and the running one"
+_SAMPLED = "every 10 seconds"
 _SECTION = "System Health Monitoring"
-_LAST_MINUTES = "the last 5 minutes"
-_NOT_YET = "Unknown in this version: requests are not measured yet."
-
-
-def _unmeasured(slug: str, name: str, unit: str, formula: str, *, path: str, window: str) -> Metric:
-    answers = (Answer(DASHBOARD, f"performance_metrics.{path}"),)
-    return Metric(
-        slug, name, unit, formula, answers, (), _SECTION, note=_NOT_YET, window=window, freshness=READ
-    )
 
 
 SYSTEM = Subject(
@@ -112,39 +107,40 @@ SYSTEM = Subject(
             freshness="every 10 s",
         ),
         Metric(
-            "webhook_processing_time",
-            "Processing of webhooks",
-            "ms",
-            "mean of applied − received of live webhooks",
-            (Answer(DASHBOARD, "performance_metrics.webhook_processing_time_ms"),),
-            ("pipeline_rollups",),
-            _SECTION,
-            note="Unknown without any.",
-            window=_LAST_MINUTES,
-        ),
-        _unmeasured(
-            "average_response_time",
-            "Average response time",
-            "ms",
-            "mean time of a request",
-            path="average_response_time_ms",
-            window=_LAST_MINUTES,
-        ),
-        _unmeasured(
-            "requests_per_minute",
-            "Requests a minute",
-            "requests",
-            "requests of the last full minute",
-            path="requests_per_minute",
-            window="the last full minute",
-        ),
-        _unmeasured(
-            "request_error_rate",
-            "Error rate of requests",
+            "cpu_usage",
+            "Processor",
             "%",
-            "answers with 5xx / all answers",
-            path="error_rate_percent",
-            window=_LAST_MINUTES,
+            "processor time used / processor time there is, of the busiest host",
+            (Answer(APPLICATION, f"{_USED}.cpu_usage_percent"),),
+            ("resource_rollups",),
+            "Application Performance",
+            "processor time used",
+            "processor time there is",
+            window=_NOW,
+            freshness=_SAMPLED,
+        ),
+        Metric(
+            "memory_usage",
+            "Memory",
+            "MB",
+            "memory of all processes of the engine",
+            (Answer(APPLICATION, f"{_USED}.memory_usage_mb"),),
+            ("resource_rollups",),
+            "Application Performance",
+            note="Of the database server it is not known.",
+            window=_NOW,
+            freshness=_SAMPLED,
+        ),
+        Metric(
+            "disk_operations",
+            "Disk operations a second",
+            "operations",
+            "reads and writes a second of all hosts",
+            (Answer(APPLICATION, f"{_USED}.disk_io_ops_sec"),),
+            ("resource_rollups",),
+            "Application Performance",
+            window=_NOW,
+            freshness=_SAMPLED,
         ),
     ),
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 # Endpoints.
 DASHBOARD = "/api/v1/monitoring/dashboard"
+APPLICATION = "/api/v1/monitoring/application"
 HEALTH = "/api/v1/monitoring/health"
 RESOURCES = "/api/v1/monitoring/resources"
 DELIVERY = "/api/v1/analytics/delivery"

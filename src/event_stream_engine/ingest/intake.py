@@ -175,6 +175,8 @@ class Intake:
             self._note_spooled(self._spooled_events + len(events))  # it may come to that yet
             return Unavailable("Neither the database nor the disk answers.")
         self._note_spooled(self._spooled_events + len(events))
+        for event in events:
+            self.count(event.event_type, "spooled")
         return None
 
     async def _append(self, events: list[Event]) -> bool:

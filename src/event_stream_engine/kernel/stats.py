@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping
 RELATIVE_ERROR = 0.01
 GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 SMALLEST_SECONDS = 0.001
+_LOG_GAMMA = math.log(GAMMA)
 _Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
-def sketch_index(seconds: float) -> int:
-    """Return the bucket of a duration; what is below a millisecond shares the millisecond's bucket."""
-    return math.ceil(math.log(max(seconds, SMALLEST_SECONDS)) / math.log(GAMMA))
+def sketch_index(seconds: float, smallest: float = SMALLEST_SECONDS) -> int:
+    """Return the bucket of a duration; what is below the smallest shares its bucket."""
+    return math.ceil(math.log(max(seconds, smallest)) / _LOG_GAMMA)
 
 
 def sketch_value(index: int) -> float:

@@ -18,15 +18,14 @@ from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import change_percent, percent
 from event_stream_engine.kernel.windows import Window
+from event_stream_engine.monitoring.application import NO_REQUEST, rounded
 from event_stream_engine.monitoring.health import Health, load_health
 from event_stream_engine.monitoring.parts import MB, HealthRow
 from event_stream_engine.monitoring.processes import Uptime, list_uptime
+from event_stream_engine.monitoring.requests import load_rates
 
 SQL = load_queries(__package__)
 UPTIME_DAYS = 7
-NOT_YET = {
-    "requests": "Requests are not measured in this version.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +92,11 @@ async def load_dashboard(
     )
     active = await SQL.list_active_campaigns.many(conn, _ActiveCampaigns, {"instants": bins})
     uptime = await list_uptime(conn, [now - timedelta(days=day) for day in range(UPTIME_DAYS, -1, -1)])
-    unknown = {
-        "performance_metrics.average_response_time_ms": NOT_YET["requests"],
-        "performance_metrics.requests_per_minute": NOT_YET["requests"],
-        "performance_metrics.error_rate_percent": NOT_YET["requests"],
-    }
+    unknown = {}
+    rates = await load_rates(conn, now)
+    if not rates.last_minutes.count:
+        for name in ("average_response_time_ms", "error_rate_percent"):
+            unknown[f"performance_metrics.{name}"] = NO_REQUEST[False]
     if health.redis_unknown is not None:
         unknown["system_health.redis_memory_usage_mb"] = health.redis_unknown
     if health.ready_since is None:
@@ -121,9 +120,9 @@ async def load_dashboard(
         health=health.rows,
         system_health=_system_health(users, campaigns, health, now),
         performance_metrics={
-            "average_response_time_ms": None,
-            "requests_per_minute": None,
-            "error_rate_percent": None,
+            "average_response_time_ms": rounded(rates.last_minutes.average_ms),
+            "requests_per_minute": rates.last_minute.count,
+            "error_rate_percent": rates.last_minutes.error_rate_percent,
             "webhook_processing_time_ms": health.webhook_processing_ms
             and round(health.webhook_processing_ms, 1),
         },

@@ -24,6 +24,65 @@ ON CONFLICT (grain, stage, bucket) DO UPDATE
 SET events = r.events + excluded.events, dead = r.dead + excluded.dead, microseconds = r.microseconds + excluded.microseconds,
     slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
 
+-- name: add_stored :exec
+-- for: how long a web process's webhooks took until they were stored
+-- in: grain text[], bucket float8[] (seconds of the epoch, -Infinity for totals), events, microseconds, slowest bigint[], sketch text[]
+--     (each an array as text) of equal length
+-- index: pipeline_rollups primary key
+-- note: as add_requests
+INSERT INTO pipeline_rollups AS r (grain, stage, bucket, events, dead, microseconds, slowest, sketch)
+SELECT grain, 'stored', to_timestamp(bucket), events, 0, microseconds, slowest, sketch::bigint[]
+FROM unnest(%(grain)s::text[], %(bucket)s::float8[], %(events)s::bigint[], %(microseconds)s::bigint[], %(slowest)s::bigint[], %(sketch)s::text[])
+    AS told (grain, bucket, events, microseconds, slowest, sketch)
+ORDER BY grain, bucket
+ON CONFLICT (grain, stage, bucket) DO UPDATE
+SET events = r.events + excluded.events, microseconds = r.microseconds + excluded.microseconds,
+    slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
+
+-- name: list_stages :many
+-- for: webhooks of a window by the stage they came to
+-- in: numbers (not looked at), grains text[], begins, ends timestamptz[] of equal length: the spans that make it up
+-- out: stage, events, dead, microseconds (sum), slowest (microseconds); places, counts: the sketch as two arrays
+-- index: pipeline_rollups primary key
+-- note: two rows a bucket. A version without sketches has left some that have none
+WITH found AS MATERIALIZED (
+    SELECT r.stage, r.events, r.dead, r.microseconds, r.slowest, r.sketch
+    FROM unnest(%(numbers)s::bigint[], %(grains)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[]) AS s (number, grain, begins, ends)
+    CROSS JOIN unnest(ARRAY['stored', 'applied']) AS a (stage)
+    CROSS JOIN LATERAL (
+        SELECT * FROM pipeline_rollups r WHERE r.grain = s.grain AND r.stage = a.stage AND r.bucket >= s.begins AND r.bucket < s.ends
+        OFFSET 0) AS r
+), placed AS (
+    SELECT stage, element >> 40 AS place, sum(element & 1099511627775)::bigint AS n FROM found, unnest(sketch) AS element GROUP BY 1, 2
+)
+SELECT f.stage, sum(f.events)::bigint AS events, sum(f.dead)::bigint AS dead, sum(f.microseconds)::bigint AS microseconds, max(f.slowest) AS slowest,
+       ARRAY(SELECT p.place::integer FROM placed p WHERE p.stage = f.stage ORDER BY p.place) AS places,
+       ARRAY(SELECT p.n FROM placed p WHERE p.stage = f.stage ORDER BY p.place) AS counts
+FROM found f
+GROUP BY f.stage;
+
+-- name: list_outcomes :many
+-- for: what became of the webhooks of a window
+-- in: as list_stages
+-- out: outcome, events
+-- index: intake_counts primary key
+-- note: rows of quarter-hours begin with their first minute, so the spans need not be told apart. A canary is no webhook
+SELECT c.outcome, sum(c.events)::bigint AS events
+FROM intake_counts c
+WHERE c.event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
+  AND c.minute >= (SELECT min(b) FROM unnest(%(begins)s::timestamptz[]) AS b) AND c.minute < (SELECT max(e) FROM unnest(%(ends)s::timestamptz[]) AS e)
+GROUP BY c.outcome
+ORDER BY c.outcome;
+
+-- name: clear_pipeline :exec
+-- for: buckets that are no longer kept
+-- in: grains text[], before timestamptz[] of equal length
+-- index: pipeline_rollups primary key
+-- note: two rows a minute; nobody adds to so old a bucket, so nobody waits
+DELETE FROM pipeline_rollups r
+USING unnest(%(grains)s::text[], %(before)s::timestamptz[]) AS k (grain, before)
+WHERE r.grain = k.grain AND r.bucket < k.before;
+
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
 -- in: id, kind, host, pid, version, started_at, now, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
@@ -323,6 +382,154 @@ LEFT JOIN LATERAL (
     FROM jsonb_array_elements(CASE e.event_type WHEN 'audience.changed' THEN e.payload -> 'consent' END) AS change
 ) AS c ON e.event_type = 'audience.changed'
 ORDER BY e.xid, e.id;
+
+-- name: add_requests :exec
+-- for: what a web process counted since it last told
+-- in: grain text[], bucket float8[] (seconds of the epoch, -Infinity for totals), route, method, status_class text[], requests,
+--     failed, microseconds, fastest, slowest bigint[], sketch text[] (each an array as text: those of unequal length make no array) of equal length
+-- index: request_rollups primary key
+-- note: additive, so that any number of processes may tell; in the order of the key, so that two of them cannot lock each
+--       other in a circle. Some dozens of rows
+INSERT INTO request_rollups AS r (grain, bucket, route, method, status_class, requests, failed, microseconds, fastest, slowest, sketch)
+SELECT grain, to_timestamp(bucket), route, method, status_class, requests, failed, microseconds, fastest, slowest, sketch::bigint[]
+FROM unnest(%(grain)s::text[], %(bucket)s::float8[], %(route)s::text[], %(method)s::text[], %(status_class)s::text[], %(requests)s::bigint[],
+            %(failed)s::bigint[], %(microseconds)s::bigint[], %(fastest)s::bigint[], %(slowest)s::bigint[], %(sketch)s::text[])
+    AS told (grain, bucket, route, method, status_class, requests, failed, microseconds, fastest, slowest, sketch)
+ORDER BY grain, bucket, route, method, status_class
+ON CONFLICT (grain, bucket, route, method, status_class) DO UPDATE
+SET requests = r.requests + excluded.requests, failed = r.failed + excluded.failed, microseconds = r.microseconds + excluded.microseconds,
+    fastest = least(r.fastest, excluded.fastest), slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
+
+-- name: list_requests :many
+-- for: requests of some windows, all routes together
+-- in: numbers integer[] (of the window), grains text[], begins, ends timestamptz[] of equal length: the spans that make them up
+-- out: number, requests, failed, microseconds (sum), fastest, slowest (microseconds); places, counts: the sketch as two arrays
+-- index: request_rollups primary key
+-- note: reads one row a bucket. Places are summed under one number, number * 2^20 + place, as in list_durations
+WITH found AS MATERIALIZED (
+    SELECT s.number, r.requests, r.failed, r.microseconds, r.fastest, r.slowest, r.sketch
+    FROM unnest(%(numbers)s::bigint[], %(grains)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[]) AS s (number, grain, begins, ends)
+    CROSS JOIN LATERAL (
+        SELECT * FROM request_rollups r
+        WHERE r.grain = s.grain AND r.bucket >= s.begins AND r.bucket < s.ends AND r.route = '' AND r.method = '' AND r.status_class = ''
+        OFFSET 0) AS r
+), placed AS (
+    SELECT (number << 20) + (element >> 40) AS key, sum(element & 1099511627775)::bigint AS n FROM found, unnest(sketch) AS element GROUP BY 1
+), gathered AS (
+    SELECT (key + 524288) >> 20 AS number, array_agg((key - (((key + 524288) >> 20) << 20))::integer) AS places, array_agg(n) AS counts
+    FROM placed GROUP BY 1
+)
+SELECT f.number::integer, f.requests, f.failed, f.microseconds, f.fastest, f.slowest, g.places, g.counts
+FROM (SELECT number, sum(requests)::bigint AS requests, sum(failed)::bigint AS failed, sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest, max(slowest) AS slowest
+      FROM found GROUP BY number) AS f
+JOIN gathered g USING (number);
+
+-- name: list_route_requests :many
+-- for: requests of one window by route and method
+-- in: as list_requests; numbers are not looked at
+-- out: route, method, requests, failed (5xx), refused (4xx), unanswered, microseconds (sum), fastest, slowest (microseconds);
+--      places, counts: the sketch as two arrays
+-- index: request_rollups primary key
+-- note: the routes are few, so their rows are those of the buckets times some dozens
+WITH found AS MATERIALIZED (
+    SELECT dense_rank() OVER (ORDER BY r.route, r.method) AS number, r.route, r.method, r.status_class, r.requests, r.failed, r.microseconds, r.fastest, r.slowest, r.sketch
+    FROM unnest(%(numbers)s::bigint[], %(grains)s::text[], %(begins)s::timestamptz[], %(ends)s::timestamptz[]) AS s (number, grain, begins, ends)
+    CROSS JOIN LATERAL (
+        SELECT * FROM request_rollups r WHERE r.grain = s.grain AND r.bucket >= s.begins AND r.bucket < s.ends AND r.route <> ''
+        OFFSET 0) AS r
+), placed AS (
+    SELECT (number << 20) + (element >> 40) AS key, sum(element & 1099511627775)::bigint AS n FROM found, unnest(sketch) AS element GROUP BY 1
+), gathered AS (
+    SELECT (key + 524288) >> 20 AS number, array_agg((key - (((key + 524288) >> 20) << 20))::integer) AS places, array_agg(n) AS counts
+    FROM placed GROUP BY 1
+)
+SELECT f.route, f.method, f.requests, f.failed, f.refused, f.unanswered, f.microseconds, f.fastest, f.slowest, g.places, g.counts
+FROM (SELECT number, route, method, sum(requests)::bigint AS requests, sum(failed)::bigint AS failed,
+             coalesce(sum(requests) FILTER (WHERE status_class = '4xx'), 0)::bigint AS refused,
+             coalesce(sum(requests) FILTER (WHERE status_class = 'none'), 0)::bigint AS unanswered,
+             sum(microseconds)::bigint AS microseconds, min(fastest) AS fastest, max(slowest) AS slowest
+      FROM found GROUP BY number, route, method) AS f
+JOIN gathered g USING (number)
+ORDER BY f.route, f.method;
+
+-- name: list_settled_days :one
+-- for: the local days of a window that are counted as a whole
+-- in: since, until
+-- out: an array of when they began, and when the last of them ended, ascending
+-- index: local_days primary key
+-- note: by the calendar that they were settled by; another one has none until its days are
+SELECT coalesce(array_agg(l.starts_at ORDER BY l.starts_at), '{}')
+FROM request_days d
+JOIN rollup_settings s ON s.calendar = d.calendar
+JOIN local_days l ON l.starts_at >= %(since)s AND l.starts_at <= least(%(until)s, d.days_until);
+
+-- name: lock_request_days :maybe
+-- for: being the only one that settles days, and whether the workspace's calendar is still the one they are counted by
+-- out: is_current; no row before there is a calendar
+-- note: a statement of its own, so that the next one sees what a holder before has done
+SELECT s.calendar = d.calendar AS is_current
+FROM request_days d, rollup_settings s
+WHERE s.timezone <> ''
+FOR UPDATE OF d;
+
+-- name: renew_request_days :exec
+-- for: beginning the days anew by another calendar
+-- in: now
+-- index: request_rollups and local_days primary keys
+-- note: from the day before the oldest quarter-hour on, because a day of the old calendar may reach as far; what can no longer
+--       be counted anew stays as it was
+UPDATE request_days d
+SET calendar = s.calendar,
+    days_until = (SELECT max(l.starts_at) FROM local_days l
+                  WHERE l.starts_at <= coalesce((SELECT min(r.bucket) FROM request_rollups r WHERE r.grain = 'quarter'), %(now)s) - interval '25 hours')
+FROM rollup_settings s;
+
+-- name: forget_request_days :exec
+-- for: see renew_request_days
+-- index: request_rollups primary key
+-- note: none is read meanwhile, because the calendar they were counted by is no longer the workspace's
+DELETE FROM request_rollups WHERE grain = 'day' AND bucket >= (SELECT d.days_until FROM request_days d);
+
+-- name: settle_request_day :one
+-- for: counting the next local day that is over as a whole
+-- in: until: days that end later are left for later
+-- out: is_settled: whether there was one
+-- index: request_rollups and local_days primary keys
+-- note: a hundred quarter-hours of some dozens of rows; the day and the place move together
+WITH due AS (
+    SELECT d.days_until AS begins, e.ends
+    FROM request_days d, LATERAL (SELECT min(l.starts_at) AS ends FROM local_days l WHERE l.starts_at > d.days_until) AS e
+    WHERE e.ends <= %(until)s
+), moved AS (
+    UPDATE request_days d SET days_until = due.ends FROM due
+), found AS MATERIALIZED (
+    SELECT due.begins, r.* FROM due JOIN request_rollups r ON r.grain = 'quarter' AND r.bucket >= due.begins AND r.bucket < due.ends
+), placed AS (
+    SELECT route, method, status_class, element >> 40 AS place, sum(element & 1099511627775)::bigint AS n FROM found, unnest(sketch) AS element GROUP BY 1, 2, 3, 4
+), gathered AS (
+    SELECT route, method, status_class, array_agg((place << 40) + n ORDER BY place) AS sketch FROM placed GROUP BY 1, 2, 3
+), counted AS (
+    INSERT INTO request_rollups (grain, bucket, route, method, status_class, requests, failed, microseconds, fastest, slowest, sketch)
+    SELECT 'day', f.begins, route, method, status_class, f.requests, f.failed, f.microseconds, f.fastest, f.slowest, g.sketch
+    FROM (SELECT begins, route, method, status_class, sum(requests) AS requests, sum(failed) AS failed, sum(microseconds) AS microseconds, min(fastest) AS fastest, max(slowest) AS slowest
+          FROM found GROUP BY 1, 2, 3, 4) AS f
+    JOIN gathered g USING (route, method, status_class)
+)
+SELECT EXISTS (SELECT FROM due) AS is_settled;
+
+-- name: clear_requests :exec
+-- for: buckets that are no longer kept
+-- in: grains text[], before timestamptz[] of equal length; most (rows)
+-- out: row count
+-- index: request_rollups primary key
+-- note: the oldest of each grain first and some thousand at a time; nobody adds to so old a bucket, so nobody waits
+DELETE FROM request_rollups
+WHERE ctid = ANY (ARRAY(
+    SELECT r.ctid
+    FROM unnest(%(grains)s::text[], %(before)s::timestamptz[]) AS k (grain, before), LATERAL (
+        SELECT r.ctid FROM request_rollups r WHERE r.grain = k.grain AND r.bucket < k.before ORDER BY r.bucket LIMIT %(most)s
+        FOR UPDATE SKIP LOCKED) AS r
+    LIMIT %(most)s));
 
 -- name: find_story_message :maybe
 -- for: one message by its id or its SID, with its campaign and its place in the outbox

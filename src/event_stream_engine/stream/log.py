@@ -18,6 +18,7 @@ from event_stream_engine.kernel.errors import Conflict
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
 INTAKE_MINUTES_KEPT = timedelta(hours=25)  # a scrape reads them all; windows of a day need no more
+INTAKE_QUARTERS_KEPT = timedelta(days=101)
 _NEWEST_XID = str(2**64 - 1)
 
 
@@ -118,8 +119,9 @@ async def add_intake_counts(
 
 
 async def add_up_intake(conn: Connection, now: datetime) -> None:
-    """Keep the minutes of INTAKE_MINUTES_KEPT, and of those before only their sums."""
-    await SQL.add_up_intake.execute(conn, {"before": now - INTAKE_MINUTES_KEPT})
+    """Put minutes that are past together by quarter-hours, of all processes; of what is older still keep only the sums."""
+    await SQL.gather_intake.execute(conn, {"before": now - INTAKE_MINUTES_KEPT})
+    await SQL.add_up_intake.execute(conn, {"before": now - INTAKE_QUARTERS_KEPT})
 
 
 async def list_intake_totals(conn: Connection) -> list[IntakeTotal]:

@@ -58,8 +58,21 @@ FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text
 ORDER BY minute, event_type, outcome
 ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
 
+-- name: gather_intake :exec
+-- for: minutes of the intake that are past, put together by quarter-hour
+-- in: before
+-- index: intake_counts primary key
+-- note: as add_up_intake. Whoever counts late adds to a row of its own, which is gathered the next time
+WITH past AS (
+    DELETE FROM intake_counts WHERE minute < %(before)s AND source <> '00000000-0000-0000-0000-000000000000'
+    RETURNING bucket_of('quarter', minute) AS bucket, event_type, outcome, events
+)
+INSERT INTO intake_counts AS c (minute, source, event_type, outcome, events)
+SELECT bucket, '00000000-0000-0000-0000-000000000000', event_type, outcome, sum(events)::bigint FROM past GROUP BY bucket, event_type, outcome ORDER BY bucket, event_type, outcome
+ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = c.events + excluded.events;
+
 -- name: add_up_intake :exec
--- for: minutes of the intake that are no longer kept
+-- for: quarter-hours of the intake that are no longer kept
 -- in: before
 -- index: intake_counts primary key
 -- note: one statement, so that a sum over both tables never falls; a row that a second worker has taken is gone for the first.
@@ -74,7 +87,7 @@ ON CONFLICT (event_type, outcome) DO UPDATE SET events = t.events + excluded.eve
 -- name: list_intake_totals :many
 -- for: all webhooks that ever came, by what became of them
 -- out: event_type, outcome, events
--- note: some rows for each minute that is kept and each process
+-- note: some rows for each minute of a day and each process, and for each quarter-hour of a hundred days
 SELECT event_type, outcome, sum(events)::bigint AS events
 FROM (SELECT event_type, outcome, events FROM intake_counts UNION ALL SELECT event_type, outcome, events FROM intake_totals) AS counted
 GROUP BY event_type, outcome;

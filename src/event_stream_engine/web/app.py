@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
-import psycopg
 from fastapi import Depends, FastAPI
-from psycopg_pool import PoolTimeout
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -66,7 +64,9 @@ from event_stream_engine.web.pages.banner import load_firing
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
 from event_stream_engine.web.request_trails import AccessLog, RequestSpans
+from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
+from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
     """Compose the application of one web process; its resources live as long as its lifespan."""
     webhooks = _Late()
     app = compose_routes()
+    meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -93,7 +94,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             watch = HealthWatch(database_url, clock)
             shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
             app.state.resources = shared
-            webhooks.app = Webhooks(settings, intake, clock)
+            webhooks.app = Webhooks(settings, intake, clock, meters.stored)
+            vitals = Vitals(process, pool, clock, intake, meters)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
@@ -101,7 +103,7 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 asyncio.create_task(live.run()),
                 asyncio.create_task(watch.run()),
                 asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
-                asyncio.create_task(_beat(shared, intake, process)),
+                asyncio.create_task(vitals.run()),
             ]
             if settings.deadman_url is not None:
                 tasks.append(asyncio.create_task(_send_canaries(intake, clock)))
@@ -111,16 +113,14 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-                with suppress(psycopg.Error, PoolTimeout):
-                    async with pool.connection() as conn:
-                        await processes.end(conn, process.id)
+                await vitals.end()
                 spool.close()
 
     app.router.lifespan_context = lifespan
     limited = BodyLimits(app, UPLOADS)
     logged = AccessLog(limited) if settings.log_format == "json" else limited
     split = _Split(webhooks, protect(logged, settings.public_url))
-    return RequestSpans(split) if tracing.is_on() else split
+    return MeasuredRequests(RequestSpans(split) if tracing.is_on() else split, meters.requests)
 
 
 def compose_routes() -> FastAPI:
@@ -188,17 +188,6 @@ async def _send_canaries(intake: Intake, clock: Clock) -> None:
         with suppress(Unavailable, Invalid):
             await intake.accept(canary.make_canary(clock.now()))
         await asyncio.sleep(canary.seconds_to_next(clock.now()))
-
-
-async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:
-    while True:
-        with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
-            async with resources.pool.connection() as conn:
-                await processes.beat(conn, processes.refresh(process, resources.clock.now(), intake.spooled))
-        # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            return
-        await asyncio.sleep(processes.BEAT_SECONDS)
 
 
 class _Late:

@@ -162,3 +162,11 @@ def lay_over_time(axis: TimeAxis, layers: Sequence[Spec], tips: Sequence[str]) -
 
 def name_tip(title: str) -> str:
     return title.lower().replace(" ", "_")
+
+
+def name_line(rows: list[dict[str, Any]], field: str, name: str) -> None:
+    """Put the name of a line where it begins, above whatever it does on the name's width."""
+    drawn = [row for row in rows if row[field] is not None]
+    if drawn:
+        width = len(rows) // 4 + 1
+        drawn[0] |= {f"{field}_name": name, f"{field}_above": max(row[field] for row in drawn[:width])}

@@ -10,7 +10,15 @@ from zoneinfo import ZoneInfo
 
 from event_stream_engine.analytics.delivery import Delivery, DeliveryPoint
 from event_stream_engine.kernel.clock import format_instant
-from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_time_axis, name_tip
+from event_stream_engine.web.charts import (
+    Chart,
+    Spec,
+    TimeAxis,
+    lay_over_time,
+    make_time_axis,
+    name_line,
+    name_tip,
+)
 from event_stream_engine.web.formats import format_duration, format_moment, format_number, format_rate
 from event_stream_engine.web.periods import Period
 
@@ -144,7 +152,7 @@ def chart_delivery_time(series: Series, delivery: Delivery) -> Chart:
     ]
     times = delivery.times.percentiles
     for name in ("p50", "p95"):
-        _name_line(rows, name, f"{name} {format_duration(times.get(name))}")
+        name_line(rows, name, f"{name} {format_duration(times.get(name))}")
     longest = max((point.p95_seconds for point in series.points if point.p95_seconds is not None), default=45)
     room = 1.15 * longest  # for a name above the line
     tick = next((tick for tick in _TICKS_SECONDS if 3 * tick >= room), room / 3)
@@ -186,14 +194,6 @@ def _slots(series: Series) -> list[tuple[str, DeliveryPoint]]:
 def _is_settled(point: DeliveryPoint, series: Series) -> bool:
     is_old = point.at + series.period.step <= series.as_of - _SETTLED_AFTER
     return is_old or point.in_flight <= _SETTLED_SHARE * point.sent
-
-
-def _name_line(rows: list[dict[str, Any]], field: str, name: str) -> None:
-    """Put the name of a line where it begins, above whatever it does on the name's width."""
-    drawn = [row for row in rows if row[field] is not None]
-    if drawn:
-        width = len(rows) // 4 + 1
-        drawn[0] |= {f"{field}_name": name, f"{field}_above": max(row[field] for row in drawn[:width])}
 
 
 def _read_cell(title: str, point: DeliveryPoint) -> tuple[str, object]:

@@ -65,11 +65,12 @@ def format_hour(hour: int) -> str:
 
 
 def format_duration(seconds: float | None) -> str:
-    """Write a duration with its two largest units: `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 02 h`."""
+    """Write a duration with its two largest units: `2.4 ms`, `120 ms`, `3.1 s`, `41 s`, `2 m 05 s`, `3 h`, `4 d 02 h`."""
     if seconds is None:
         return UNKNOWN
     if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
+        ms = max(seconds * 1000, 0.1) if seconds else 0
+        return (f"{ms:.1f}".removesuffix(".0") if ms < 9.95 else f"{ms:.0f}") + " ms"
     if seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)

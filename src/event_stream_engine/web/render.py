@@ -29,6 +29,7 @@ ROOMS = (
     ("/campaigns", "Campaigns"),
     ("/audience", "Audience"),
     ("/inbound", "Inbound"),
+    ("/performance", "Performance"),
     ("/compliance", "Compliance"),
     ("/alerts", "Alerts"),
     ("/incidents", "Incidents"),

@@ -12,18 +12,23 @@ from event_stream_engine.ingest.callbacks import KIND_BY_PATH
 
 _logger = logging.getLogger(__name__)
 UNMATCHED = "unmatched"
+_NOTHING: dict[str, Any] = {}
 # Asked all the time by programs: their lines would hide the others.
 _UNLOGGED = frozenset(["/healthz", "/readyz", "/metrics", "/static"])
 
 
 def find_template(scope: Scope) -> str:
     """Return the template of the route that took a request, once it is answered."""
-    context: Any = scope.get("fastapi", {}).get("effective_route_context")
-    if context is not None:
-        return str(context.path_format)
-    if "endpoint" not in scope:
-        return UNMATCHED
-    return str(scope.get("root_path") or scope["path"])  # a mount, or a route without parameters
+    path: str = scope["path"]
+    if path in KIND_BY_PATH:
+        return path
+    if path.startswith("/static/"):
+        return "/static"
+    # With the prefix of the router, which the route itself does not know.
+    found: Any = scope.get("fastapi", _NOTHING).get("effective_route_context") or scope.get("route")
+    if found is not None:
+        return str(found.path_format)
+    return path if "endpoint" in scope else UNMATCHED  # a route without parameters
 
 
 class AccessLog:
@@ -84,7 +89,6 @@ class RequestSpans:
             try:
                 await self._app(scope, receive, send_noted)
             finally:
-                is_webhook = scope["path"] in KIND_BY_PATH
-                template = scope["path"] if is_webhook else find_template(scope)
+                template = find_template(scope)
                 span.rename(f"{method} {template}")
                 span.note({"http.route": template})

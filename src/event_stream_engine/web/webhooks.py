@@ -29,6 +29,7 @@ from event_stream_engine.messaging.webhooks import (
     is_signature_valid,
     parse_form,
 )
+from event_stream_engine.monitoring.pipeline import StoredMeter
 
 LARGEST_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 5.0
@@ -49,10 +50,11 @@ class Refused(Exception):
 class Webhooks:
     """ASGI application of `/webhooks/status` and `/webhooks/inbound`."""
 
-    def __init__(self, settings: Settings, intake: Intake, clock: Clock) -> None:
+    def __init__(self, settings: Settings, intake: Intake, clock: Clock, stored: StoredMeter) -> None:
         self._settings = settings
         self._intake = intake
         self._clock = clock
+        self._stored = stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = KIND_BY_PATH.get(scope["path"])
@@ -85,7 +87,7 @@ class Webhooks:
         if not signature:
             raise Refused(400, "no signature", "The header X-Twilio-Signature is missing.")
         body = await _read_body(headers, receive)
-        received_at = self._clock.now()
+        received_at, began = self._clock.now(), self._stored.timer()
         form = dict(
             self._verify(content_type, self._signed_url(scope, headers), body, signature.decode("latin-1"))
         )
@@ -93,6 +95,7 @@ class Webhooks:
         if (message_id := _read_message_id(scope)) is not None:
             form[MESSAGE_ID] = message_id
         await self._intake.accept(make_event(kind, form, received_at, self._settings.twilio_account_sid))
+        self._stored.note("stored", began, self._stored.timer())
 
     def _signed_url(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         if self._settings.is_public_url_set:

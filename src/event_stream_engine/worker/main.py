@@ -16,7 +16,7 @@ from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
-from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring import pipeline, processes, requests
 from event_stream_engine.monitoring.loops import Rounds
 from event_stream_engine.monitoring.resources import drop_old_resources, run_sampler
 from event_stream_engine.stream import log
@@ -94,6 +94,9 @@ async def _beat(
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
+                        await requests.settle_days(conn, now)
+                        await requests.clear_old(conn, now)
+                        await pipeline.clear_old(conn, now)
                         await drop_old_resources(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)

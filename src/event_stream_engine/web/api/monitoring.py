@@ -11,9 +11,11 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring.application import describe_pipeline, load_application
 from event_stream_engine.monitoring.dashboard import Kpi, load_dashboard
 from event_stream_engine.monitoring.health import load_health
 from event_stream_engine.monitoring.parts import STATES
+from event_stream_engine.monitoring.resources import load_utilization
 from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period, refuse_unknown
 from event_stream_engine.web.resources import resources_of
 
@@ -36,6 +38,34 @@ async def show_dashboard(request: Request) -> dict[str, Any]:
         "kpis": [_describe_kpi(kpi) for kpi in found.kpis],
         "health": [{"name": row.name, "state": row.state, "text": row.text} for row in found.health],
         "unknown": found.unknown,
+    }
+
+
+@router.get("/application", openapi_extra=PERIOD_PARAMETERS)
+async def show_application(request: Request) -> dict[str, Any]:
+    """Requests by route, the way of webhooks, and what the engine uses.
+
+    Without a period the figures of `api_metrics` are those of the present moment.
+    """
+    resources = resources_of(request)
+    period, zone, now = read_period(request), resources.settings.timezone, resources.clock.now()
+    async with resources.pool.connection() as conn, snapshot(conn):
+        found = await load_application(conn, period.window, now, is_chosen=bool(request.query_params))
+        used = await load_utilization(conn, now)
+    utilization = asdict(used)
+    reasons = utilization.pop("unknown")
+    return {
+        "as_of": format_instant(now),
+        "window": _describe_window(period.window),
+        "time_zone": zone.key,
+        "application_performance": {
+            "api_metrics": found.api_metrics,
+            "endpoint_performance": found.endpoint_performance,
+            "resource_utilization": utilization,
+        },
+        "pipeline": describe_pipeline(found.pipeline),
+        "unknown": found.unknown
+        | {f"application_performance.resource_utilization.{name}": why for name, why in reasons.items()},
     }
 
 
