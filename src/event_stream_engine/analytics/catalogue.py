@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
+from event_stream_engine.analytics.catalogue_database import DATABASE
 from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
@@ -53,6 +54,7 @@ SUBJECTS: tuple[Subject, ...] = (
     INBOUND,
     COMPLIANCE,
     SYSTEM,
+    DATABASE,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

@@ -22,6 +22,7 @@ from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.postgres_pools import note_pool
 from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web import chart_bundle, probes
 from event_stream_engine.web.api import (
@@ -30,6 +31,7 @@ from event_stream_engine.web.api import (
     campaign_figures,
     campaigns,
     compliance,
+    database,
     effectiveness,
     imports,
     inbound,
@@ -103,7 +105,16 @@ def compose_routes() -> FastAPI:
     )
     answer_errors(app)
     may_read = [Depends(require_role(Role.viewer))]
-    figures = (analytics, audience, inbound, campaign_figures, effectiveness, compliance, monitoring)
+    figures = (
+        analytics,
+        audience,
+        inbound,
+        campaign_figures,
+        effectiveness,
+        compliance,
+        monitoring,
+        database,
+    )
     for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
@@ -131,9 +142,9 @@ async def _beat(resources: Resources, intake: Intake, process: processes.Process
     while True:
         with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
             async with resources.pool.connection() as conn:
-                await processes.beat(
-                    conn, replace(process, beat_at=resources.clock.now(), spooled=intake.spooled_events)
-                )
+                now = resources.clock.now()
+                await processes.beat(conn, replace(process, beat_at=now, spooled=intake.spooled_events))
+                await note_pool(conn, process.id, resources.pool.get_stats(), now)
         # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
         if (task := asyncio.current_task()) is not None and task.cancelling():
             return

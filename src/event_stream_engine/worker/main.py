@@ -1,4 +1,4 @@
-"""The worker process composed: the projector, the sealer, the checker, their sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, the checker, the observer, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
 from event_stream_engine.worker.eraser import run_eraser
 from event_stream_engine.worker.importer import run_importer
+from event_stream_engine.worker.observer import run_observer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
@@ -50,6 +51,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_checker(url, clock, stopping))
         tasks.create_task(run_importer(settings, url, clock, stopping))
         tasks.create_task(run_eraser(settings, url, clock, stopping))
+        tasks.create_task(run_observer(url, clock, stopping))
         tasks.create_task(_beat(url, clock, stopping))
 
 
