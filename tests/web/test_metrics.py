@@ -211,6 +211,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
         "/compliance",
         "/inbound",
         "/audience/figures",
+        "/performance/database",
         f"/campaigns/{campaign_id}",
     ):
         page = await load_page(engine, address)

@@ -32,6 +32,8 @@ ADDRESSES = (
     "/audience/segments",
     "/audience/segments/new",
     "/audience/imports",
+    "/performance/database",
+    "/performance/database?period=7d",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -17,7 +17,12 @@ from event_stream_engine.monitoring.postgres_server import (
     list_missing,
     load_server,
 )
-from event_stream_engine.monitoring.postgres_statements import StatementTotals, load_statement_totals
+from event_stream_engine.monitoring.postgres_statements import (
+    Statement,
+    StatementTotals,
+    list_statements,
+    load_statement_totals,
+)
 from event_stream_engine.monitoring.postgres_tables import (
     LARGE_ROWS,
     DatabaseSize,
@@ -27,6 +32,7 @@ from event_stream_engine.monitoring.postgres_tables import (
 )
 
 SQL = load_queries(__package__)
+SUMMARY_STATEMENTS = 5
 OPTIMAL_HIT_PERCENT, OPTIMAL_SCAN_PERCENT = 99, 5
 _SETTINGS = [
     "server_version",
@@ -164,6 +170,12 @@ class DatabasePerformance:
         return named | {f"missing.{missing.name}": str(missing) for missing in self.missing}
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseSummary:
+    found: DatabasePerformance
+    statements: list[Statement]
+
+
 async def load_database_performance(conn: Connection, window: Window, now: datetime) -> DatabasePerformance:
     """Read the figures of a window, its edges moved outwards to whole buckets, and the state as of now."""
     server = await load_server(conn)
@@ -182,6 +194,12 @@ async def load_database_performance(conn: Connection, window: Window, now: datet
         tables=await list_tables(conn, buckets, now),
         size=await load_database_size(conn, now),
     )
+
+
+async def load_database_summary(conn: Connection, window: Window, now: datetime) -> DatabaseSummary:
+    """Read what a page of other subjects shows of the database."""
+    found = await load_database_performance(conn, window, now)
+    return DatabaseSummary(found, await list_statements(conn, found.buckets, SUMMARY_STATEMENTS))
 
 
 async def list_settings(conn: Connection) -> list[Setting]:

@@ -8,6 +8,7 @@ from event_stream_engine.web.pages import (
     campaign_messages,
     campaigns,
     compliance,
+    database,
     definitions,
     imports,
     inbound,
@@ -36,5 +37,6 @@ PAGES = tuple(
         inbound,
         definitions,
         compliance,
+        database,
     )
 )
