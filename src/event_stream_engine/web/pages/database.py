@@ -25,7 +25,7 @@ from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/performance", include_in_schema=False)
-MOST_STATEMENTS = 50
+MOST_STATEMENTS = 25
 
 
 @router.get("/database")
