@@ -64,20 +64,22 @@ class Observed:
         found = await self.find(words)
         return found.calls if found else 0
 
+    def url_of(self, role: str) -> str:
+        info = self.worker.info
+        return f"postgresql://{role}@/{info.dbname}?host={info.host}&port={info.port}"
+
     @asynccontextmanager
     async def role(self, name: str, *, owns_tables: bool = False) -> AsyncIterator[Connection]:
         """Open a connection of a role without rights, with those of an engine's owner when it shall have them."""
-        role = sql.Identifier(f"{name}_{next(_numbers)}")
+        name = f"{name}_{next(_numbers)}"
+        role = sql.Identifier(name)
         await self.run(sql.SQL("CREATE ROLE {} LOGIN").format(role))
         if owns_tables:
-            everything = sql.SQL("GRANT ALL ON ALL TABLES IN SCHEMA public TO {}").format(role)
-            await self.run(everything)
-        url = self.worker.info
+            for what in ("TABLES", "SEQUENCES"):
+                grant = "GRANT ALL ON ALL {} IN SCHEMA public TO {}"
+                await self.run(sql.SQL(grant).format(sql.SQL(what), role))
         try:
-            async with await connect(
-                f"postgresql://{role.as_string().strip(chr(34))}@/{url.dbname}?host={url.host}&port={url.port}",
-                name,
-            ) as conn:
+            async with await connect(self.url_of(name), name) as conn:
                 yield conn
         finally:
             await self.run(sql.SQL("DROP OWNED BY {}").format(role))

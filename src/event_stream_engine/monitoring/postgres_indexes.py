@@ -13,26 +13,25 @@ LEAST_EVIDENCE = timedelta(days=7)  # a weekly report's index is used once a wee
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index now. `scans` as PostgreSQL counts them since its statistics began, `scans_kept` of the last 30 days."""
+    """An index now, `bytes` as of the last look, `definition` None while its table is being changed. `is_plain`: over columns alone, all rows, nothing carried along. `scans` as PostgreSQL counts them since its statistics began, `scans_kept` of the last 30 days."""
 
     relation: str
     table_name: str
-    definition: str
+    definition: str | None
     method: str
     keys: list[int]
     key_count: int
     classes: list[int]
     collations: list[int]
     options: list[int]
-    expressions: str | None
-    predicate: str | None
+    is_plain: bool
     is_unique: bool
     is_constraint: bool
     is_valid: bool
     is_partitioned: bool
     is_replica_identity: bool
     is_being_built: bool
-    bytes: int
+    bytes: int | None
     scans: int
     scans_kept: int
 
@@ -95,11 +94,11 @@ def _judge_twins(index: Index, indexes: list[Index]) -> Verdict | None:
 
 
 def _judge_cover(index: Index, indexes: list[Index]) -> Verdict | None:
-    if index.is_needed or not _is_plain(index):
+    if index.is_needed or not _is_plain_tree(index):
         return None
     for other in indexes:
         is_longer = other.key_count > index.key_count and other.table_name == index.table_name
-        if is_longer and other.is_valid and _is_plain(other) and _begins_like(other, index):
+        if is_longer and other.is_valid and _is_plain_tree(other) and _begins_like(other, index):
             text = f"{other.relation} begins with the same columns, so it answers the same queries; it is larger."
             return Verdict("covered", index, text, _drop(index))
     return None
@@ -112,25 +111,17 @@ def _judge_use(index: Index, observed: timedelta) -> Verdict | None:
     return Verdict("unused", index, text, _drop(index))
 
 
-def _signature(index: Index) -> tuple[object, ...]:
-    return (
-        index.table_name,
-        index.method,
-        *map(tuple, (index.keys, index.classes, index.collations, index.options)),
-        index.key_count,
-        index.expressions,
-        index.predicate,
-    )
+def _signature(index: Index) -> tuple[str, str]:
+    """Return all that PostgreSQL says of an index but its name and whether it is unique; without a definition its own name."""
+    return index.table_name, (index.definition or index.relation).split(" USING ", 1)[-1]
 
 
 def _reason_to_stay(index: Index) -> tuple[bool, bool, bool, int, str]:
     return index.is_constraint, index.is_unique, index.is_replica_identity, index.scans, index.relation
 
 
-def _is_plain(index: Index) -> bool:
-    """Tell whether it is a B-tree over columns alone, all rows and nothing carried along."""
-    has_extras = index.expressions or index.predicate or len(index.keys) != index.key_count
-    return index.method == "btree" and not has_extras
+def _is_plain_tree(index: Index) -> bool:
+    return index.method == "btree" and index.is_plain
 
 
 def _begins_like(longer: Index, shorter: Index) -> bool:

@@ -36,8 +36,8 @@ class _State:
     partitions: int
     rows: int
     dead_rows: int
-    bytes: int
-    index_bytes: int
+    bytes: int | None
+    index_bytes: int | None
     heap_bytes: int | None
     vacuumed_at: datetime | None
     analyzed_at: datetime | None
@@ -54,7 +54,7 @@ class _Size:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table now, with what happened to it in the window. `growth_bytes_per_day`: None before a day is known."""
+    """A table now, its sizes as of the last look, with what happened to it in the window. `growth_bytes_per_day`: None before a day is known."""
 
     state: _State
     counts: TableCounts
@@ -117,8 +117,9 @@ async def list_tables(conn: Connection, buckets: Buckets, now: datetime) -> list
     states = await SQL.list_table_states.many(conn, _State)
     tables = []
     for state in states:
-        size = sizes.get(state.relation)
-        growth = _reckon_growth(state.bytes - size.bytes, now - size.since) if size else None
+        size, growth = sizes.get(state.relation), None
+        if size is not None and state.bytes is not None:
+            growth = _reckon_growth(state.bytes - size.bytes, now - size.since)
         tables.append(Table(state, counts.get(state.relation, TableCounts(state.relation)), growth))
     return tables
 

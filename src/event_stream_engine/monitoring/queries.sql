@@ -258,22 +258,26 @@ SELECT fell, began_at AS before_began_at FROM before WHERE id = 0 AND is_marked;
 -- for: what happened to each table since the look before; partitions count as their table
 -- in: minute; began_at (of the database's statistics); counted: 1, or 0 at the first look, which only learns where they stand
 -- index: database_marks and table_rollups primary keys
--- note: sizes of partitions that rest count too, so all are asked for; pg_total_relation_size lets go of each table at once
-WITH seen AS MATERIALIZED (
-    SELECT t.relid::bigint AS id, coalesce(pg_partition_root(t.relid), t.relid)::regclass::text AS relation, coalesce(pg_total_relation_size(t.relid), 0) AS bytes,
+-- note: a size is asked under a lock of the table or index, which would wait behind whoever changes it: there the size of
+--       the look before stands, and nobody waits
+WITH locked AS MATERIALIZED (
+    SELECT coalesce(x.indrelid, l.relation) AS relid FROM pg_locks l LEFT JOIN pg_index x ON x.indexrelid = l.relation WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), seen AS MATERIALIZED (
+    SELECT t.relid::bigint AS id, coalesce(pg_partition_root(t.relid), t.relid)::regclass::text AS relation, m.counters AS counters_before, m.began_at AS began_before, m.sizes AS sizes_before,
+           CASE WHEN t.relid IN (SELECT relid FROM locked) THEN m.sizes ELSE ARRAY[pg_total_relation_size(t.relid), pg_indexes_size(t.relid), pg_relation_size(t.relid)] END AS sizes,
            ARRAY[t.seq_scan, t.seq_tup_read, coalesce(t.idx_scan, 0), t.n_tup_ins, t.n_tup_upd, t.n_tup_hot_upd, t.n_tup_del,
                  io.heap_blks_hit + coalesce(io.toast_blks_hit, 0), io.heap_blks_read + coalesce(io.toast_blks_read, 0), coalesce(io.idx_blks_hit, 0), coalesce(io.idx_blks_read, 0)] AS counters
     FROM pg_stat_user_tables t JOIN pg_statio_user_tables io USING (relid)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('table', t.relid::bigint, 0)
     WHERE NOT starts_with(t.schemaname, 'pg_temp')
 ), changed AS MATERIALIZED (
-    SELECT s.id, s.relation, s.counters, counted_since(s.counters, %(began_at)s, m.counters, m.began_at) AS grown
-    FROM seen s LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('table', s.id, 0)
-    WHERE (m.counters, m.began_at) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz)
+    SELECT s.id, s.relation, s.counters, s.sizes, counted_since(s.counters, %(began_at)s, s.counters_before, s.began_before) AS grown
+    FROM seen s WHERE (s.counters_before, s.began_before, s.sizes_before) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz, s.sizes)
 ), forgotten AS (
     DELETE FROM database_marks m WHERE m.kind = 'table' AND NOT EXISTS (SELECT FROM seen s WHERE s.id = m.id)
 ), marked AS (
-    INSERT INTO database_marks (kind, id, owner, began_at, counters) SELECT 'table', id, 0, %(began_at)s, counters FROM changed
-    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters
+    INSERT INTO database_marks (kind, id, owner, began_at, counters, sizes) SELECT 'table', id, 0, %(began_at)s, counters, sizes FROM changed
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters, sizes = excluded.sizes
 ), summed AS (
     SELECT relation, array_agg(total ORDER BY place) AS grown
     FROM (SELECT c.relation, n.place, sum(n.grown)::bigint * %(counted)s AS total FROM changed c, unnest(c.grown) WITH ORDINALITY AS n (grown, place) GROUP BY c.relation, n.place) AS totals
@@ -281,7 +285,7 @@ WITH seen AS MATERIALIZED (
 )
 INSERT INTO table_rollups AS r (grain, bucket, relation, seq_scans, seq_rows, index_scans, inserted, updated, hot_updated, deleted, blocks_hit, blocks_read, index_hit, index_read, bytes)
 SELECT g.grain, g.bucket, relation, grown[1], grown[2], grown[3], grown[4], grown[5], grown[6], grown[7], grown[8], grown[9], grown[10], grown[11],
-       (SELECT sum(s.bytes) FROM seen s WHERE s.relation = summed.relation)
+       (SELECT coalesce(sum(s.sizes[1]), 0) FROM seen s WHERE s.relation = summed.relation)
 FROM summed, (VALUES ('minute', %(minute)s::timestamptz), ('quarter', date_bin('15 minutes', %(minute)s, '2000-01-01Z')), ('day', date_trunc('day', %(minute)s))) AS g (grain, bucket)
 ON CONFLICT (grain, bucket, relation) DO UPDATE
 SET seq_scans = r.seq_scans + excluded.seq_scans, seq_rows = r.seq_rows + excluded.seq_rows, index_scans = r.index_scans + excluded.index_scans,
@@ -293,21 +297,24 @@ SET seq_scans = r.seq_scans + excluded.seq_scans, seq_rows = r.seq_rows + exclud
 -- for: how often each index was used since the look before; those of partitions count as the index of their table
 -- in: minute, began_at, counted as in count_tables
 -- index: database_marks and index_rollups primary keys
--- note: an index that is not used has no rows, only a mark
-WITH seen AS MATERIALIZED (
-    SELECT i.indexrelid::bigint AS id, coalesce(pg_partition_root(i.indexrelid), i.indexrelid)::regclass::text AS relation,
+-- note: an index that is not used has no rows, only a mark; of sizes see count_tables
+WITH locked AS MATERIALIZED (
+    SELECT l.relation AS relid FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), seen AS MATERIALIZED (
+    SELECT i.indexrelid::bigint AS id, coalesce(pg_partition_root(i.indexrelid), i.indexrelid)::regclass::text AS relation, m.counters AS counters_before, m.began_at AS began_before, m.sizes AS sizes_before,
+           CASE WHEN i.indexrelid IN (SELECT relid FROM locked) THEN m.sizes ELSE ARRAY[pg_relation_size(i.indexrelid)] END AS sizes,
            ARRAY[i.idx_scan, i.idx_tup_read, io.idx_blks_hit, io.idx_blks_read] AS counters
     FROM pg_stat_user_indexes i JOIN pg_statio_user_indexes io USING (indexrelid)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('index', i.indexrelid::bigint, 0)
     WHERE NOT starts_with(i.schemaname, 'pg_temp')
 ), changed AS MATERIALIZED (
-    SELECT s.id, s.relation, s.counters, counted_since(s.counters, %(began_at)s, m.counters, m.began_at) AS grown
-    FROM seen s LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('index', s.id, 0)
-    WHERE (m.counters, m.began_at) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz)
+    SELECT s.id, s.relation, s.counters, s.sizes, counted_since(s.counters, %(began_at)s, s.counters_before, s.began_before) AS grown
+    FROM seen s WHERE (s.counters_before, s.began_before, s.sizes_before) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz, s.sizes)
 ), forgotten AS (
     DELETE FROM database_marks m WHERE m.kind = 'index' AND NOT EXISTS (SELECT FROM seen s WHERE s.id = m.id)
 ), marked AS (
-    INSERT INTO database_marks (kind, id, owner, began_at, counters) SELECT 'index', id, 0, %(began_at)s, counters FROM changed
-    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters
+    INSERT INTO database_marks (kind, id, owner, began_at, counters, sizes) SELECT 'index', id, 0, %(began_at)s, counters, sizes FROM changed
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters, sizes = excluded.sizes
 )
 INSERT INTO index_rollups AS r (grain, bucket, relation, scans, rows_read, blocks_hit, blocks_read)
 SELECT g.grain, g.bucket, relation, sum(grown[1]), sum(grown[2]), sum(grown[3]), sum(grown[4])
@@ -481,26 +488,29 @@ GROUP BY r.relation;
 
 -- name: list_table_states :many
 -- for: the tables as they are now; partitions count as their table
--- out: relation, partitions, rows, dead_rows, bytes, index_bytes, vacuumed_at, analyzed_at (the latest of any partition), xid_age (the oldest),
---      expected_bytes (of the table alone, by the planner's statistics; NULL: unknown), heap_bytes
--- note: after a reset of the statistics the number of rows is the planner's. The expected size: rows of the mean width of
---       their columns plus 28 bytes of header and pointer, in pages filled as the table wants it; it ignores alignment.
+-- out: relation, partitions, rows, dead_rows, bytes, index_bytes, heap_bytes (of the last look; NULL: none yet), vacuumed_at, analyzed_at (the latest of
+--      any partition), xid_age (the oldest), expected_bytes (of the rows, by the planner's statistics; NULL: unknown)
+-- index: database_marks primary key
+-- note: takes no lock of a table, so that it answers also while one is being changed. After a reset of the statistics the
+--       number of rows is the planner's. The expected size: rows of the mean width of their columns plus 28 bytes of header
+--       and pointer, in pages filled as the table wants it; it ignores alignment.
 WITH widths AS (
     SELECT schemaname, tablename, sum(avg_width * (1 - null_frac)) AS width FROM pg_stats WHERE NOT inherited GROUP BY schemaname, tablename
 ), leaves AS (
-    SELECT coalesce(pg_partition_root(t.relid), t.relid) AS root, t.*, c.reltuples, c.relfrozenxid, coalesce(pg_total_relation_size(t.relid), 0) AS bytes, coalesce(pg_indexes_size(t.relid), 0) AS index_bytes,
-           coalesce(pg_relation_size(t.relid), 0) AS heap_bytes,
-           CASE WHEN c.reltuples >= 0 AND w.width IS NOT NULL
+    SELECT coalesce(pg_partition_root(t.relid), t.relid) AS root, t.*, c.reltuples, c.relfrozenxid, m.sizes,
+           CASE WHEN c.reltuples >= 0 AND w.width IS NOT NULL AND m.sizes IS NOT NULL
                 THEN ceil(c.reltuples * (w.width + 28) / (8168 * coalesce((SELECT option_value::integer FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100) / 100.0)) * 8192 END AS expected_bytes
-    FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = t.relid AND c.relkind <> 'p' LEFT JOIN widths w ON (w.schemaname, w.tablename) = (t.schemaname, t.relname)
+    FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = t.relid AND c.relkind <> 'p'
+    LEFT JOIN widths w ON (w.schemaname, w.tablename) = (t.schemaname, t.relname)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('table', t.relid::bigint, 0)
     WHERE NOT starts_with(t.schemaname, 'pg_temp')
 )
 SELECT root::regclass::text AS relation, count(*) FILTER (WHERE root <> relid)::integer AS partitions,
        sum(CASE WHEN n_live_tup > 0 THEN n_live_tup ELSE greatest(reltuples, 0) END)::bigint AS rows, sum(n_dead_tup)::bigint AS dead_rows,
-       sum(bytes)::bigint AS bytes, sum(index_bytes)::bigint AS index_bytes, sum(heap_bytes) FILTER (WHERE expected_bytes IS NOT NULL)::bigint AS heap_bytes,
+       sum(sizes[1])::bigint AS bytes, sum(sizes[2])::bigint AS index_bytes, sum(sizes[3]) FILTER (WHERE expected_bytes IS NOT NULL)::bigint AS heap_bytes,
        max(greatest(last_vacuum, last_autovacuum)) AS vacuumed_at, max(greatest(last_analyze, last_autoanalyze)) AS analyzed_at,
        max(age(relfrozenxid))::bigint AS xid_age, sum(expected_bytes)::bigint AS expected_bytes
-FROM leaves GROUP BY root ORDER BY sum(bytes) DESC;
+FROM leaves GROUP BY root ORDER BY sum(sizes[1]) DESC NULLS LAST, relation;
 
 -- name: list_table_sizes :many
 -- for: how large each table was when the last seven days began, or when it was first looked at
@@ -533,26 +543,30 @@ LEFT JOIN LATERAL (
 -- name: list_index_states :many
 -- for: the indexes as they are now; those of partitions count as the index of their table
 -- in: since (from which uses are counted)
--- out: relation (the index), table_name, definition, method, keys int2[], key_count, classes, collations, options, expressions, predicate,
---      is_unique, is_constraint, is_valid, is_partitioned, is_replica_identity, is_being_built, bytes, scans (as PostgreSQL counts them), scans_kept (since)
--- index: index_rollups primary key
--- note: what makes two indexes alike is compared in one place, postgres_indexes.py
-WITH leaves AS (
-    SELECT coalesce(pg_partition_root(i.indexrelid), i.indexrelid) AS root, sum(i.idx_scan)::bigint AS scans, coalesce(sum(pg_relation_size(i.indexrelid)), 0)::bigint AS bytes, bool_and(x.indisvalid) AS is_valid
+-- out: relation (the index), table_name, definition (NULL: its table is being changed), method, keys int2[], key_count, classes, collations, options, is_plain (columns and all rows),
+--      is_unique, is_constraint, is_valid, is_partitioned, is_replica_identity, is_being_built, bytes (of the last look; NULL: none yet), scans (as
+--      PostgreSQL counts them), scans_kept (since)
+-- index: index_rollups and database_marks primary keys
+-- note: the definition would wait for whoever changes the table; all else takes no lock of it
+WITH locked AS MATERIALIZED (
+    SELECT l.relation AS relid FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), leaves AS (
+    SELECT coalesce(pg_partition_root(i.indexrelid), i.indexrelid) AS root, sum(i.idx_scan)::bigint AS scans, sum(m.sizes[1])::bigint AS bytes, bool_and(x.indisvalid) AS is_valid
     FROM pg_stat_user_indexes i JOIN pg_index x ON x.indexrelid = i.indexrelid
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('index', i.indexrelid::bigint, 0)
     WHERE NOT starts_with(i.schemaname, 'pg_temp') GROUP BY 1
 ), kept AS (
     SELECT relation, sum(scans)::bigint AS scans FROM index_rollups WHERE grain = 'day' AND bucket >= %(since)s GROUP BY relation
 )
-SELECT l.root::regclass::text AS relation, x.indrelid::regclass::text AS table_name, pg_get_indexdef(l.root) AS definition, a.amname AS method,
+SELECT l.root::regclass::text AS relation, x.indrelid::regclass::text AS table_name, CASE WHEN NOT EXISTS (SELECT FROM locked k WHERE k.relid IN (x.indrelid, l.root)) THEN pg_get_indexdef(l.root) END AS definition, a.amname AS method,
        x.indkey::int2[] AS keys, x.indnkeyatts::integer AS key_count, x.indclass::oid[]::bigint[] AS classes, x.indcollation::oid[]::bigint[] AS collations, x.indoption::int2[] AS options,
-       pg_get_expr(x.indexprs, x.indrelid) AS expressions, pg_get_expr(x.indpred, x.indrelid) AS predicate,
+       x.indexprs IS NULL AND x.indpred IS NULL AND x.indnatts = x.indnkeyatts AS is_plain,
        x.indisunique AS is_unique, EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = l.root) AS is_constraint, x.indisvalid AND l.is_valid AS is_valid, c.relkind = 'I' AS is_partitioned,
        x.indisreplident AS is_replica_identity, EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = l.root) AS is_being_built,
        l.bytes, l.scans, coalesce(k.scans, 0) AS scans_kept
 FROM leaves l JOIN pg_index x ON x.indexrelid = l.root JOIN pg_class c ON c.oid = l.root JOIN pg_am a ON a.oid = c.relam
 LEFT JOIN kept k ON k.relation = l.root::regclass::text
-ORDER BY l.bytes DESC, relation;
+ORDER BY l.bytes DESC NULLS LAST, relation;
 
 -- name: list_sessions :many
 -- for: who works in this database now, and who holds up whom

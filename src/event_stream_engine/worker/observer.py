@@ -23,7 +23,7 @@ async def run_observer(url: str, clock: Clock, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-observer", statement_timeout_ms=STATEMENT_MS) as conn:
-                # A size is asked under a lock that a change of the table holds off: the next second does as well.
+                # A size is asked under a lock; who takes the table in that very moment must not wait, a later second does as well.
                 await conn.execute("SET lock_timeout = '500ms'")
                 while not stopping.is_set() and not await try_hold_reader(conn, OBSERVER):
                     await pause(stopping, STANDBY_SECONDS)

@@ -38,7 +38,10 @@ from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period, read
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/monitoring/database", tags=["monitoring"])
-_SOME_UNKNOWN = "A ratio is null where nothing was read, growth before a day is known, bloat before the table was analysed."
+_SOME_UNKNOWN = (
+    "A ratio is null where nothing was read, a size before the first look at the database, growth before a day is known,"
+    " bloat before the table was analysed, a definition while the table is being changed."
+)
 
 
 @router.get("", openapi_extra=PERIOD_PARAMETERS)
@@ -136,6 +139,7 @@ async def show_indexes(request: Request) -> dict[str, Any]:
         "as_of": format_instant(now),
         "verdicts": [_describe_verdict(verdict) for verdict in verdicts],
         "indexes": [_describe_index(index) for index in indexes],
+        "unknown": dict.fromkeys(("verdicts", "indexes"), _SOME_UNKNOWN),
     }
 
 

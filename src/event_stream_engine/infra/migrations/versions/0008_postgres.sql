@@ -17,6 +17,7 @@ CREATE TABLE database_marks (
     owner      oid         NOT NULL, -- of a statement: who runs it; else 0
     began_at   timestamptz,          -- when the counters began, where PostgreSQL tells
     counters   bigint[]    NOT NULL,
+    sizes      bigint[],             -- bytes of a table: all, its indexes, its rows; of an index: all
     fastest_ns bigint,
     slowest_ns bigint,
     PRIMARY KEY (kind, id, owner)
