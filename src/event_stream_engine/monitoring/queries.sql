@@ -573,16 +573,16 @@ ORDER BY l.bytes DESC NULLS LAST, relation;
 -- in: most (letters of a text)
 -- out: pid, role, application, client, state, wait (type and event), query_seconds, transaction_seconds (NULL: none), text (NULL: not ours to see), blocked_by int[]
 -- note: pg_blocking_pids stops the lock manager for a moment, so it is asked only of those that wait for a lock; who blocks
---       may be idle, by a lock of its session
+--       may be idle, by a lock of its session. Without a role is the autovacuum, which names a table and nothing more
 WITH sessions AS MATERIALIZED (
     SELECT a.*, CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{}' END AS blocked_by
     FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
 )
-SELECT s.pid, s.usename AS role, s.application_name AS application, host(s.client_addr) AS client, coalesce(s.state, 'hidden') AS state,
+SELECT s.pid, s.usename AS role, coalesce(nullif(s.application_name, ''), s.backend_type) AS application, host(s.client_addr) AS client, coalesce(s.state, 'hidden') AS state,
        nullif(concat_ws(' ', s.wait_event_type, s.wait_event), '') AS wait,
        CASE WHEN s.state <> 'idle' THEN extract(epoch FROM clock_timestamp() - s.query_start)::float8 END AS query_seconds,
        extract(epoch FROM clock_timestamp() - s.xact_start)::float8 AS transaction_seconds,
-       CASE WHEN s.usename = current_user THEN left(s.query, %(most)s) END AS text, s.blocked_by
+       CASE WHEN s.usename = current_user OR s.usename IS NULL THEN left(s.query, %(most)s) END AS text, s.blocked_by
 FROM sessions s
 WHERE (s.state IS DISTINCT FROM 'idle' AND s.backend_type IN ('client backend', 'parallel worker', 'autovacuum worker'))
    OR EXISTS (SELECT FROM sessions b WHERE s.pid = ANY (b.blocked_by))
