@@ -145,7 +145,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(arguments: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
+def running(arguments: list[str], environment: dict[str, str], port: int) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen([sys.executable, *arguments], env=os.environ | environment)
     try:
         while process.poll() is None:
@@ -154,7 +154,7 @@ def running(arguments: list[str], environment: dict[str, str], port: int) -> Ite
                 break
             except OSError:
                 time.sleep(0.1)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(20)

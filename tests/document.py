@@ -18,17 +18,19 @@ ANSWERED = {
     "live_events": f"{API}/monitoring/events",
     "compliance_metrics": f"{API}/compliance",
     "database_performance": f"{API}/monitoring/database",
+    "alert_configuration": f"{API}/alerts",
+    "active_alerts": f"{API}/alerts",
+    "incident_management": f"{API}/incidents/policy",
 }
 # What has no endpoint yet. Whoever adds one moves it to ANSWERED; a test sees to it.
 MISSING = {
     "application_performance": f"{API}/monitoring/application",
-    "alert_configuration": f"{API}/alerts",
-    "active_alerts": f"{API}/alerts",
     "daily_report": f"{API}/reports/daily",
     "weekly_report": f"{API}/reports/weekly",
-    "incident_management": f"{API}/incidents/policy",
     "capacity_metrics": f"{API}/insights/capacity",
 }
+# What is decided and not measured has no window.
+SETTINGS = ("alert_configuration", "incident_management")
 # The inner objects of campaign_performance, for any scope.
 INNER = ("execution_summary", "performance_breakdown", "timing_analysis")
 # Objects whose keys are data: whichever there are, of one shape.
@@ -41,7 +43,7 @@ def list_figures() -> dict[str, dict[str, Any]]:
         f"{API}/analytics/delivery": {name: OBJECTS["campaign_performance"][name] for name in INNER}
     }
     for name, path in ANSWERED.items():
-        if "{" not in path and isinstance(OBJECTS[name], dict):
+        if "{" not in path and isinstance(OBJECTS[name], dict) and name not in SETTINGS:
             figures.setdefault(path, {})[name] = OBJECTS[name]
     return figures
 

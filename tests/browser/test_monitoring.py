@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
+from event_stream_engine.infra.embedded import embedded_url
 from event_stream_engine.messaging.webhooks import sign_request
 from tests.engine import ACCOUNT_SID, TOKEN
 
@@ -31,7 +32,10 @@ TRIES = 3  # "within 2 s" on a machine that may be busy: one of three webhooks m
 
 @dataclass(frozen=True, slots=True)
 class RunningEngine:
+    """`database_url` is known where the engine runs the embedded server."""
+
     url: str
+    database_url: str = ""
 
     def post_status(self, sid: str, status: str) -> None:
         form = {"MessageStatus": status, "To": "+14155551234", "From": "+14155238886"}
@@ -57,8 +61,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    data_dir = tmp_path_factory.mktemp("browser")
     environment = os.environ | {
-        "ESE_DATA_DIR": str(tmp_path_factory.mktemp("browser")),
+        "ESE_DATA_DIR": str(data_dir),
         "ESE_PORT": str(port),
         "ESE_TWILIO_AUTH_TOKEN": TOKEN,
         "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
@@ -78,7 +83,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
             timeout=60,
         )
         wait_until_ready(f"http://127.0.0.1:{port}", process)
-        yield RunningEngine(f"http://127.0.0.1:{port}")
+        yield RunningEngine(f"http://127.0.0.1:{port}", embedded_url(data_dir))
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

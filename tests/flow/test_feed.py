@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,21 @@ from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.messaging.webhooks import sign_request
 from event_stream_engine.monitoring import feed
-from event_stream_engine.monitoring.feed import Feed, FeedEvent, FeedPlace
+from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.feed_events import (
+    BEGINNING,
+    EVERYTHING,
+    FeedFilter,
+    FeedPlace,
+    parse_place,
+)
 from event_stream_engine.stream.log import Event, append_events, append_own_events
+from event_stream_engine.web.api import feed as api_feed
 from event_stream_engine.web.app import build_app
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.worker.projector import run_projector
 from tests.engine import ACCOUNT_SID, LIVE, TOKEN, Engine, make_settings, project_all
 
-BEGINNING = FeedPlace("0", 0)
 _numbers = itertools.count(1)
 
 
@@ -53,7 +61,7 @@ async def happen(url: str, *forms: dict[str, str], project: bool = True) -> None
 @asynccontextmanager
 async def running_feed(url: str) -> AsyncIterator[Feed]:
     async with open_pool(url, "test", largest=4) as pool:
-        running = Feed(pool)
+        running = Feed(pool, write_step)
         task = asyncio.create_task(running.run())
         yield running
         task.cancel()
@@ -61,9 +69,31 @@ async def running_feed(url: str) -> AsyncIterator[Feed]:
             await task
 
 
-async def take(viewer: AsyncIterator[FeedEvent], count: int) -> list[FeedPlace]:
-    async with asyncio.timeout(10):
-        return [(await anext(viewer)).place for _ in range(count)]
+class Viewer:
+    """Reads a stream as a browser does: `places` are of events, `left_out` of what was counted, `place` of the last line."""
+
+    def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
+        self.parts = parts
+        self.places: list[FeedPlace] = []
+        self.left_out = 0
+        self.place: FeedPlace | None = None
+
+    async def take(self, count: int) -> list[FeedPlace]:
+        """Read until so many events were told, shown or left out, and return the places of those shown."""
+        until, began = len(self.places) + self.left_out + count, len(self.places)
+        async with asyncio.timeout(10):
+            while len(self.places) + self.left_out < until:
+                self.read(await anext(self.parts))
+        return self.places[began:]
+
+    def read(self, part: bytes) -> None:
+        for block in part.decode().strip().split("\n\n"):
+            lines = dict(line.split(": ", 1) for line in block.split("\n"))
+            self.place = parse_place(lines["id"])
+            if lines.get("event") == "feed":
+                self.places.append(self.place)
+            elif lines.get("event") == "sampled":
+                self.left_out += json.loads(lines["data"])["left_out"]
 
 
 @pytest.fixture
@@ -118,8 +148,8 @@ async def test_events_have_the_documents_keys_and_masked_numbers(engine: Engine)
 
 async def test_nothing_is_shown_before_it_is_projected(engine: Engine) -> None:
     await happen(engine.url, make_form(), project=False)
-    assert await engine.get("/api/v1/monitoring/events") == {"live_events": []}
-    assert await engine.get("/api/v1/monitoring/events", after="0-0") == {"live_events": []}
+    assert await engine.get("/api/v1/monitoring/events") == {"live_events": [], "before": None}
+    assert await engine.get("/api/v1/monitoring/events", after="0-0") == {"live_events": [], "after": "0-0"}
     await engine.project()
     assert len((await engine.get("/api/v1/monitoring/events"))["live_events"]) == 1
 
@@ -163,7 +193,8 @@ async def test_campaigns_and_refusals_are_shown_with_the_campaigns_name_and_acce
         started = Event(now, "campaign.started", uuid4(), json.dumps(payload))
         accepted = outcomes.accepted(other_id, now, "SM" + "a" * 32, "queued")
         for event in (started, outcomes.refused(message_id, now, 21211), accepted):
-            await append_own_events(conn, [event])
+            async with transaction(conn):
+                await append_own_events(conn, [event])
     await happen(engine.url, make_form(MessageSid="SM" + "a" * 32, EseMessageId=str(other_id)))
     shown = (await engine.get("/api/v1/monitoring/events"))["live_events"]
     assert [event["event_type"] for event in shown] == [
@@ -189,14 +220,13 @@ async def test_an_id_that_is_none_is_refused(engine: Engine, after: str) -> None
 async def test_a_viewer_without_a_place_sees_what_comes_from_now_on(database_url: str) -> None:
     await happen(database_url, make_form(), make_form(AccountSid="AC" + "f" * 32))
     async with running_feed(database_url) as running:
-        viewer = running.watch(None)
-        coming = asyncio.ensure_future(take(viewer, 1))
+        viewer = Viewer(running.watch(None))
+        coming = asyncio.ensure_future(viewer.take(1))
         async with asyncio.timeout(10):
             await running._placed.wait()
-        form = make_form()
-        await happen(database_url, form)
+        await happen(database_url, make_form())
         (seen,) = await coming
-        assert (await take(running.watch(BEGINNING), 2))[1] == seen
+        assert (await Viewer(running.watch(BEGINNING)).take(2))[1] == seen
 
 
 @pytest.mark.usefixtures("quick_polls")
@@ -204,59 +234,75 @@ async def test_catching_up_takes_as_many_pages_as_it_needs(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page is short also when something between its events is not shown."""
-    monkeypatch.setattr(feed, "MOST_PER_READ", 3)
+    monkeypatch.setattr(feed, "PAGE", 3)
     foreign = "AC" + "f" * 32
     for _ in range(3):
         await happen(database_url, make_form(), make_form(), make_form(AccountSid=foreign), make_form())
         await happen(database_url, *(make_form(AccountSid=foreign) for _ in range(5)))
     async with running_feed(database_url) as running:
-        viewer = running.watch(BEGINNING)
-        seen = await take(viewer, 9)
+        viewer = Viewer(running.watch(BEGINNING))
+        seen = await viewer.take(9)
         await happen(database_url, *(make_form() for _ in range(7)))
-        seen += await take(viewer, 7)
+        seen += await viewer.take(7)
     assert len(set(seen)) == 16
     assert all(one.is_behind(other) for one, other in itertools.pairwise(seen))
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_what_the_reader_remembers_is_not_asked_for_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_feed(database_url) as running:
+        staying = Viewer(running.watch(BEGINNING))
+        await happen(database_url, make_form())
+        await staying.take(1)
+        await happen(database_url, *(make_form() for _ in range(5)))
+        await staying.take(5)
+
+        async def ask(*_: object) -> None:
+            pytest.fail("the database was asked")
+
+        monkeypatch.setattr(running, "_ask", ask)
+        again = Viewer(running.watch(staying.places[1]))
+        assert await again.take(4) == staying.places[2:]
 
 
 @pytest.mark.usefixtures("quick_polls")
 async def test_a_slow_viewer_is_cut_off_and_goes_on_where_it_was(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "MOST_WAITING", 4)
+    monkeypatch.setattr(feed, "MOST_WAITING", 2)
     async with running_feed(database_url) as running:
-        quick, slow = running.watch(BEGINNING), running.watch(BEGINNING)
-        quick_seen: list[FeedPlace] = []
-        slow_seen: list[FeedPlace] = []
-        for turn in range(5):
+        quick, slow = Viewer(running.watch(BEGINNING)), Viewer(running.watch(BEGINNING))
+        for turn in range(6):
             await happen(database_url, *(make_form() for _ in range(3)))
-            quick_seen += await take(quick, 3)
+            await quick.take(3)
             if turn == 0:
-                slow_seen += await take(slow, 1)
+                await slow.take(1)
         async with asyncio.timeout(10):
-            slow_seen += [event.place async for event in slow]
-        assert slow_seen == quick_seen[: len(slow_seen)]
-        assert len(slow_seen) < len(quick_seen)
-        again = running.watch(slow_seen[-1])
-        slow_seen += await take(again, len(quick_seen) - len(slow_seen))
-        assert slow_seen == quick_seen
+            async for part in slow.parts:
+                slow.read(part)
+        assert slow.places == quick.places[: len(slow.places)]
+        assert len(slow.places) < len(quick.places)
+        again = Viewer(running.watch(slow.places[-1]))
+        assert slow.places + await again.take(len(quick.places) - len(slow.places)) == quick.places
 
 
 @pytest.mark.usefixtures("quick_polls")
 async def test_who_comes_while_the_last_one_leaves_is_served(database_url: str) -> None:
     async with running_feed(database_url) as running, await connect(database_url, "test") as holder:
         await happen(database_url, make_form())
-        first = running.watch(BEGINNING)
-        await take(first, 1)
-        leaving = asyncio.ensure_future(anext(first))
-        await happen(
-            database_url, make_form(), project=False
-        )  # what the read finds that nobody waits for any more
+        first = Viewer(running.watch(BEGINNING))
+        await first.take(1)
+        leaving = asyncio.ensure_future(anext(first.parts))
+        await happen(database_url, make_form(), project=False)
+        # What the read finds that nobody waits for any more.
         async with transaction(holder):
             await holder.execute("LOCK TABLE dead_letters IN ACCESS EXCLUSIVE MODE")
+            await project_with_lock(database_url)
             async with asyncio.timeout(10):
                 while not await is_somebody_waiting(database_url):
                     await asyncio.sleep(0.01)
-            await project_all(database_url)
             leaving.cancel()
             with suppress(asyncio.CancelledError):
                 await leaving
@@ -266,6 +312,103 @@ async def test_who_comes_while_the_last_one_leaves_is_served(database_url: str) 
             while not coming.done():
                 await happen(database_url, make_form())
                 await asyncio.wait({coming}, timeout=0.05)
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_viewers_with_one_filter_get_the_same_bytes(database_url: str) -> None:
+    failed = FeedFilter(kinds=frozenset({"message_failed"}))
+    async with running_feed(database_url) as running:
+        one, other, all_of_it = (running.watch(BEGINNING, wanted) for wanted in (failed, failed, EVERYTHING))
+        firsts = [asyncio.ensure_future(anext(viewer)) for viewer in (one, other, all_of_it)]
+        async with asyncio.timeout(10):
+            await running._placed.wait()
+        await happen(database_url, make_form(), make_form(MessageStatus="failed", ErrorCode="30003"))
+        parts = await asyncio.gather(*firsts)
+        assert parts[0] is parts[1]
+        assert b"message_delivered" not in parts[0]
+        assert parts[2].endswith(parts[0])
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_where_a_filter_lets_nothing_through_the_place_moves_on(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reconnect must not read hours again, neither of those that were missed nor of those that came since."""
+    monkeypatch.setattr(feed, "PAGE", 3)
+    monkeypatch.setattr(feed, "KEEPALIVE_SECONDS", 0.05)
+    await happen(database_url, *(make_form() for _ in range(7)))
+    async with running_feed(database_url) as running:
+        viewer = Viewer(running.watch(BEGINNING, FeedFilter(error_code=30003)))
+        places = []
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                viewer.read(await anext(viewer.parts))
+                places.append(viewer.place)
+            await happen(database_url, make_form())
+            while viewer.place == places[-1]:
+                viewer.read(await anext(viewer.parts))
+        assert len(set(places)) == 3
+        await happen(database_url, make_form(MessageStatus="failed", ErrorCode="30003"))
+        again = Viewer(running.watch(viewer.place, FeedFilter(error_code=30003)))
+        assert len(await again.take(1)) == 1
+        assert viewer.places == []
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_shown_and_left_out_add_up_wherever_a_connection_breaks(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(feed, "MOST_CAUGHT_UP", 2)
+    monkeypatch.setattr(feed, "READABLE_PER_SECOND", 0.0)
+    await happen(database_url, *(make_form() for _ in range(10)))
+    async with running_feed(database_url) as running:
+        whole = Viewer(running.watch(BEGINNING, is_sampled=False))
+        assert len(await whole.take(10)) == 10
+        (part,) = [await anext(running.watch(BEGINNING))]
+        blocks = part.decode().split("\n\n")
+        assert len(blocks) == 4  # one that counts, two that show, and what follows the last blank line
+        for broken_after in range(3):
+            viewer = Viewer(running.watch(BEGINNING))
+            if broken_after:
+                viewer.read("\n\n".join(blocks[:broken_after]).encode())
+                viewer.parts = running.watch(viewer.place)
+            left = 10 - len(viewer.places) - viewer.left_out
+            await viewer.take(left)
+            assert len(viewer.places) + viewer.left_out == 10
+            assert len(set(viewer.places)) == len(viewer.places)
+            assert viewer.place == whole.places[-1]
+
+
+@pytest.mark.usefixtures("quick_polls")
+async def test_a_place_that_the_log_has_not_reached_is_served_from_now_on(database_url: str) -> None:
+    """Another process may be a moment ahead, and a database that was restored begins anew."""
+    await happen(database_url, make_form())
+    async with running_feed(database_url) as running:
+        viewer = Viewer(running.watch(FeedPlace("9" * 18, 1)))
+        coming = asyncio.ensure_future(viewer.take(1))
+        async with asyncio.timeout(10):
+            while not coming.done():
+                await happen(database_url, make_form())
+                await asyncio.wait({coming}, timeout=0.05)
+
+
+async def test_a_stream_ends_in_time_so_that_who_may_no_longer_look_is_out(
+    database_url: str, tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_feed, "LONGEST_STREAM_SECONDS", 0.0)
+    await happen(database_url, make_form(), make_form())
+    async with serving(database_url, tmp_path, free_port) as client, asyncio.timeout(10):
+        assert len(await read_stream(client, "0-0", 1000)) == 2
+
+
+async def project_with_lock(url: str) -> None:
+    """Let the cursor pass what waits, as the projector would, while nobody may look at dead letters."""
+    async with await connect(url, "test") as conn:
+        await conn.execute(
+            "UPDATE log_cursors SET (xid, id) = (SELECT xid, id FROM events ORDER BY xid DESC, id DESC LIMIT 1)"
+            " WHERE reader = 'projector'"
+        )
 
 
 async def is_somebody_waiting(url: str) -> bool:
@@ -299,7 +442,7 @@ async def read_stream(client: httpx.AsyncClient, place: str, most: int) -> list[
     """Read events of the stream after a place and hang up."""
     found: list[tuple[str, dict[str, Any]]] = []
     path, headers = "/api/v1/monitoring/events/stream", {"last-event-id": place}
-    async with client.stream("GET", path, headers=headers) as answer:
+    async with client.stream("GET", path, headers=headers, params={"sample": "none"}) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         event_id = ""
         async for line in answer.aiter_lines():

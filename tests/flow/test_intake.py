@@ -40,7 +40,7 @@ def make_receipt(number: int, received_at: datetime | None = None) -> Event:
 
 async def goes_to_the_log(intake: Intake) -> bool:
     await intake.accept(make_receipt(0))
-    return intake.spooled_events == 0
+    return intake.spooled.events == 0
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def running_intake(url: str, folder: Path) -> AsyncIterator[Intake]:
     running = asyncio.create_task(intake.run())
     try:
         async with asyncio.timeout(10):
-            while intake.spooled_events or not await goes_to_the_log(intake):
+            while intake.spooled.events or not await goes_to_the_log(intake):
                 await asyncio.sleep(0.05)
         yield intake
     finally:
@@ -133,14 +133,14 @@ async def test_a_locked_log_sends_webhooks_to_the_spool_in_time(database_url: st
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await intake.accept(make_receipt(number))
                 await asyncio.sleep(0.1)
-            assert intake.spooled_events == 20
+            assert intake.spooled.events == 20
             waiting = await other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             row = await waiting.fetchone()
             assert row is not None
             assert row[0] <= 1, "each try leaves a backend behind that waits for the lock"
         await wait_for_events(database_url, 21)
         async with asyncio.timeout(5):
-            while intake.spooled_events:
+            while intake.spooled.events:
                 await asyncio.sleep(0.05)
 
 

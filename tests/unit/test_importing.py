@@ -76,7 +76,10 @@ def test_lines_are_numbered_as_an_editor_numbers_them(tmp_path: Path, suffix: st
     ]
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"x" * 10_000)[:40], None])
+CONTENTS = [b"no gzip at all", gzip.compress(b"x" * 10_000, mtime=0)[:40], None]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=["not packed", "cut off", "missing"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "lines.ndjson.gz"
     if content is not None:

@@ -1,9 +1,9 @@
 import pytest
 
 from event_stream_engine.analytics.failures import FailureRow, Failures
+from event_stream_engine.web.feed_words import describe_detail
 from event_stream_engine.web.pages.monitoring import (
     MOST_CODES,
-    describe_detail,
     gather_rare,
     summarise_failures,
 )
@@ -46,6 +46,13 @@ def test_failures_are_compared_with_the_period_before(total: int, previous: int,
         ({"message_body": "Thank you!"}, "“Thank you!”"),
         ({"error_code": 30007, "description": "Carrier filtered"}, "30007 Carrier filtered"),
         ({"error_code": None, "description": "Unknown error"}, "Unknown error"),
+        (
+            {"from_phone": None, "message_body": None, "people": 1200, "source": "import"},
+            "1,200 people by an import",
+        ),
+        ({"from_phone": "+1", "message_body": "STOP", "people": 1, "source": "inbound"}, "“STOP”"),
+        ({"recipient": "+1", "reason": "consent_stop"}, "Said STOP"),
+        ({"severity": "critical", "message": "No web process"}, "critical: No web process"),
     ],
 )
 def test_event_says_what_is_particular_about_it(event: dict[str, object], detail: str) -> None:

@@ -4,13 +4,16 @@ from event_stream_engine.access.roles import Role, require
 from event_stream_engine.kernel.errors import Denied
 
 
-def test_roles_are_ordered_from_viewer_to_admin() -> None:
-    assert sorted([Role.admin, Role.viewer, Role.operator]) == [Role.viewer, Role.operator, Role.admin]
+def test_roles_are_ordered_from_metrics_to_admin() -> None:
+    assert sorted([Role.admin, Role.viewer, Role.metrics, Role.operator]) == list(Role)
 
 
 @pytest.mark.parametrize(
     ("role", "needed", "passes"),
     [
+        (Role.metrics, Role.metrics, True),
+        (Role.metrics, Role.viewer, False),
+        (Role.viewer, Role.metrics, True),
         (Role.viewer, Role.viewer, True),
         (Role.viewer, Role.operator, False),
         (Role.viewer, Role.admin, False),

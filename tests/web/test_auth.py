@@ -22,11 +22,16 @@ from event_stream_engine.access import credentials, throttle
 from event_stream_engine.access.roles import Principal, Role
 from event_stream_engine.infra.database import Pool, connect, open_pool
 from event_stream_engine.infra.settings import Settings, load_settings
+from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.kernel.errors import Conflict, EngineError, Invalid, NotFound, Unavailable
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.watch import HealthWatch
+from event_stream_engine.stream.spool import Spool
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets, static_url
@@ -134,6 +139,14 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings({"ESE_SECRET_KEY": "k" * 32, "ESE_DATA_DIR": str(tmp_path)})
 
 
+def share(settings: Settings, pool: Pool, clock: SettableClock) -> Resources:
+    """What handlers share; nothing of it runs."""
+    intake = Intake("", Spool(settings.data_dir / "spool", settings.spool_limit_bytes), uuid4(), clock)
+    return Resources(
+        settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), HealthWatch("", clock), intake
+    )
+
+
 @pytest.fixture
 async def door(database_url: str, settings: Settings, password_hash: str) -> AsyncIterator[Door]:
     """An engine with one operator, Ana."""
@@ -145,7 +158,7 @@ async def door(database_url: str, settings: Settings, password_hash: str) -> Asy
                 " VALUES (%s, %s, 'Ana', %s, 'operator', %s)",
                 (uuid4(), EMAIL, password_hash, NOW),
             )
-        door = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
+        door = Door(AsyncClient(), share(settings, pool, clock), clock)
         async with door.another_client() as door.client:
             yield door
 
@@ -155,7 +168,7 @@ async def shell(settings: Settings) -> AsyncIterator[Door]:
     """An engine whose database is away."""
     clock = SettableClock(NOW)
     pool: Pool = AsyncConnectionPool(open=False)
-    shell = Door(AsyncClient(), Resources(settings, pool, clock, Feed(pool)), clock)
+    shell = Door(AsyncClient(), share(settings, pool, clock), clock)
     async with shell.another_client() as shell.client:
         yield shell
 

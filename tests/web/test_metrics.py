@@ -9,13 +9,19 @@ from typing import Any
 from event_stream_engine.analytics.catalogue import METRICS, SUBJECTS
 from event_stream_engine.analytics.compliance_check import prepare_check
 from event_stream_engine.analytics.metric import PERFORMANCE
+from event_stream_engine.incidents.actions import Seen, resolve
+from event_stream_engine.incidents.following import follow
+from event_stream_engine.incidents.incidents import list_incidents
 from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.monitoring.postgres_snapshots import take_snapshot
 from event_stream_engine.stream.log import append_own_events
 from event_stream_engine.web.app import compose_routes
+from event_stream_engine.worker.evaluator import tick
 from tests.engine import Engine
 from tests.hand_overs import check, decision, hand_over, list_messages, start
+from tests.incidents import ADMIN, fire
 from tests.sending import add_campaign
 from tests.web.test_api import DOCUMENT, happen, happen_a_bit_of_all, inbound, receipt
 from tests.web.test_campaign_figures import DOCUMENT as CAMPAIGN_DOCUMENT
@@ -84,6 +90,9 @@ async def happen_all(engine: Engine) -> str:
             )
         await hand_over(conn, *(decision(campaign_id, one, at + 5 * second) for one in (arrived, retried)))
         await check(conn)
+        await tick(conn, SystemClock())  # no worker is there: an alert, as soon as it may be one
+        await conn.execute("UPDATE alert_rules SET for_seconds = 0 WHERE metric = 'missing_workers'")
+        await tick(conn, SystemClock())
     await engine.project()
     await happen(
         engine,
@@ -104,10 +113,17 @@ async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, 
     """Ask every endpoint; the comparison is one with a campaign that has not begun."""
     async with await connect(engine.url, "test") as conn:
         other = await add_campaign(conn, datetime.now(UTC), name="Draft")
+        now = datetime.now(UTC)
+        async with transaction(conn):
+            await follow(conn, [fire(now, subject=f"campaign:{campaign_id}")], now)
+        (incident,) = await list_incidents(conn, limit=1)
+        async with transaction(conn):
+            await resolve(conn, ADMIN, Seen(incident.id, incident.version), "", now)
     answers = {}
     for endpoint in ENDPOINTS:
         asked = {"campaign_id": [campaign_id, str(other)]} if endpoint.endswith("/compare") else {}
-        answer = await engine.client.get(endpoint.format(campaign_id=campaign_id), params=asked)
+        path = endpoint.format(campaign_id=campaign_id, incident_id=incident.id)
+        answer = await engine.client.get(path, params=asked)
         assert answer.status_code == 200, answer.text
         answers[endpoint] = answer.json()
     return answers
@@ -212,6 +228,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
         "/inbound",
         "/audience/figures",
         "/performance/database",
+        "/incidents",
         f"/campaigns/{campaign_id}",
     ):
         page = await load_page(engine, address)

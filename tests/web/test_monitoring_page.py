@@ -85,7 +85,7 @@ async def test_delivered_message_is_in_figures_chart_and_feed_with_its_number_ma
     page = await load_page(engine)
     assert "ese import webhooks FILE" not in page.text
     assert sum(row["delivered"] for row in page.charts["volume-chart"]["rows"]) == 1
-    assert '<span class="kind-name">delivered</span>' in page.text
+    assert re.search(r'<a class="kind-name" href="/messages/[0-9a-f-]{36}"[^>]*>delivered</a>', page.text)
     assert "+1 415 ••• ••34" in page.text
     assert SMS["To"] not in page.text
 

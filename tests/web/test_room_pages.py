@@ -34,6 +34,13 @@ ADDRESSES = (
     "/audience/imports",
     "/performance/database",
     "/performance/database?period=7d",
+    "/alerts",
+    "/alerts/rules",
+    "/alerts/rules/new",
+    "/settings",
+    "/incidents",
+    "/incidents?severity=high&period=7d",
+    "/settings/escalation",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -117,6 +117,8 @@ async def add_operator(
     actor: Actor = COMMAND_LINE,
 ) -> UUID:
     """Add a person who may sign in. Errors: Invalid naming the field; Conflict when the e-mail is taken."""
+    if role is Role.metrics:
+        raise Invalid("The role metrics is for API keys; a person needs viewer, operator or admin.", "role")
     email, operator_id = normalise_email(email), uuid4()
     values = {
         "id": operator_id,

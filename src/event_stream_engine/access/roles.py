@@ -11,8 +11,9 @@ from event_stream_engine.kernel.errors import Denied
 
 @total_ordering
 class Role(Enum):
-    """Each role may do all that the ones above it may."""
+    """Each role may do all that the ones above it may. `metrics`: read /metrics and nothing else, for API keys alone."""
 
+    metrics = "metrics"
     viewer = "viewer"
     operator = "operator"
     admin = "admin"

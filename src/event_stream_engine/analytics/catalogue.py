@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from event_stream_engine.analytics.catalogue_alerts import ALERTS
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
 from event_stream_engine.analytics.catalogue_database import DATABASE
@@ -9,9 +10,12 @@ from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
+from event_stream_engine.analytics.catalogue_health import HEALTH_OF_PARTS
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
+from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
+from event_stream_engine.analytics.catalogue_resources import RESOURCES
 from event_stream_engine.analytics.catalogue_system import SYSTEM
 from event_stream_engine.analytics.metric import Metric, Note, Subject
 from event_stream_engine.kernel.errors import NotFound
@@ -53,8 +57,12 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    INCIDENTS,
     SYSTEM,
     DATABASE,
+    HEALTH_OF_PARTS,
+    RESOURCES,
+    ALERTS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

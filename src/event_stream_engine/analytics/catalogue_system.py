@@ -1,6 +1,15 @@
 """Figures of the engine itself."""
 
-from event_stream_engine.analytics.metric import AS_OF_NOW, DASHBOARD, READ, Answer, Metric, Note, Subject
+from event_stream_engine.analytics.metric import (
+    AS_OF_NOW,
+    DASHBOARD,
+    HEALTH,
+    READ,
+    Answer,
+    Metric,
+    Note,
+    Subject,
+)
 
 _SECTION = "System Health Monitoring"
 _LAST_MINUTES = "the last 5 minutes"
@@ -24,10 +33,27 @@ SYSTEM = Subject(
             "`health` of the dashboard lists the parts of the engine, each `ok`, `warning` or `failed`.",
         ),
         Note("Database", "warning: more than 80 % of the server’s connections are in use by this database."),
+        Note("Web, Workers", "failed: none gave a sign of life in the last 8 s. warning: two versions run."),
+        Note(
+            "Worker loops",
+            "failed: one has not come round for its limit (projector 30 s, sender and sealer 1 min, runner and checker "
+            "2 min, others longer).",
+        ),
         Note("Event lag", "warning: events wait, the oldest for more than 30 s."),
-        Note("Web, Workers", "failed: none gave a sign of life in the last 15 s."),
-        Note("Spool", "warning: events wait on disk."),
+        Note(
+            "Oldest unsent",
+            "warning: a message has been due for more than a minute, and of its campaign nothing was handed over meanwhile.",
+        ),
+        Note("Spool", "warning: events wait on disk. failed: 90 % of `ESE_SPOOL_LIMIT_MB` are used."),
         Note("Dead letters", "warning: there are unresolved ones."),
+        Note("Provider", "warning: no worker has credentials."),
+        Note("Audit trail, Compliance check", "warning: more than a minute behind."),
+        Note("Redis", "warning: it is configured and does not answer. The engine goes on without it."),
+        Note("Notifications", "warning: a channel fails; failed: all do."),
+        Note(
+            "Dead-man's switch",
+            "failed: no ping was taken within two minutes, or none is sent because events do not get through.",
+        ),
     ),
     metrics=(
         Metric(
@@ -36,7 +62,7 @@ SYSTEM = Subject(
             "%",
             "minutes up / minutes since the first",
             (Answer(DASHBOARD, "kpis.system_uptime.value"),),
-            ("uptime_minutes",),
+            ("uptime_quarters",),
             "Key Performance Indicators (KPIs)",
             "full minutes in which both a web process and a worker gave a sign of life",
             "full minutes of the last 7 days",
@@ -61,7 +87,10 @@ SYSTEM = Subject(
             "Database connections",
             "connections",
             "client connections to this database",
-            (Answer(DASHBOARD, "system_health.database_connections"),),
+            (
+                Answer(DASHBOARD, "system_health.database_connections"),
+                Answer(HEALTH, "parts.database.figures.connections"),
+            ),
             ("pg_stat_activity",),
             _SECTION,
             window=AS_OF_NOW,
@@ -71,13 +100,16 @@ SYSTEM = Subject(
             "redis_memory",
             "Memory of Redis",
             "MB",
-            "memory that Redis uses",
-            (Answer(DASHBOARD, "system_health.redis_memory_usage_mb"),),
-            (),
+            "memory that Redis uses (`used_memory`)",
+            (
+                Answer(DASHBOARD, "system_health.redis_memory_usage_mb"),
+                Answer(HEALTH, "parts.redis.figures.memory_mb"),
+            ),
+            ("redis_state",),
             _SECTION,
-            note="Unknown: this engine needs no Redis.",
+            note="Unknown without `ESE_REDIS_URL`, and while it is away.",
             window=AS_OF_NOW,
-            freshness=READ,
+            freshness="every 10 s",
         ),
         Metric(
             "webhook_processing_time",

@@ -82,8 +82,14 @@ async def load_compliance(conn: Connection, window: Window, campaign_id: UUID | 
     return Compliance(
         campaigns=await _count(conn, window, campaign_id),
         replies=await _count(conn, window, REPLIES) if campaign_id is None else None,
-        oldest_unchecked_at=await SQL.find_oldest_unchecked.value(conn),
+        oldest_unchecked_at=await find_oldest_unchecked(conn),
     )
+
+
+async def find_oldest_unchecked(conn: Connection) -> datetime | None:
+    """Return when the oldest decision was made that is not checked yet."""
+    at: datetime | None = await SQL.find_oldest_unchecked.value(conn)
+    return at
 
 
 async def list_violations(

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 # Endpoints.
 DASHBOARD = "/api/v1/monitoring/dashboard"
+HEALTH = "/api/v1/monitoring/health"
+RESOURCES = "/api/v1/monitoring/resources"
 DELIVERY = "/api/v1/analytics/delivery"
 PERFORMANCE = "/api/v1/analytics/campaigns/{campaign_id}/performance"
 PROGRESS = "/api/v1/campaigns/{campaign_id}"

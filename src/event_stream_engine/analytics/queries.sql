@@ -456,6 +456,37 @@ ON CONFLICT (attribute, value) DO UPDATE SET users = r.users + excluded.users;
 -- note: unlike other roll-ups none stays with 0: the last user with a value may have been erased, and the value with them
 DELETE FROM attribute_rollups r USING rollup_settings s WHERE r.attribute = ANY (s.attributes) AND r.users = 0;
 
+-- name: add_totals :exec
+-- for: the counters that never fall, see analytics/totals.py
+-- in: rows of message_cells, failure_cells, duration_cells, inbound_cells, consent_cells
+-- index: projected_totals primary key
+-- note: what a batch takes back is left out, for each label by itself; it reads what is already summed, some hundred rows
+INSERT INTO projected_totals AS t (name, label, total)
+SELECT name, label, n::bigint
+FROM (
+    SELECT told.name, '' AS label, sum(told.n) AS n
+    FROM message_cells c, LATERAL (VALUES ('sent', c.sent), ('delivered', c.now_delivered + c.now_read), ('read', c.now_read)) AS told (name, n)
+    GROUP BY 1
+    UNION ALL
+    SELECT 'failed', error_code::text, sum(failed) FROM failure_cells GROUP BY 2
+    UNION ALL
+    SELECT 'delivery_sketch', sketch_place(element)::text, sum(sketch_count(element)) FROM duration_cells, unnest(sketch) AS element WHERE measure = 'delivery' GROUP BY 2
+    UNION ALL
+    SELECT 'delivery_microseconds', '', sum(microseconds) FROM duration_cells WHERE measure = 'delivery'
+    UNION ALL
+    SELECT 'inbound', intent, sum(messages) FROM inbound_cells GROUP BY 2
+    UNION ALL
+    SELECT 'consent', from_state || '>' || to_state, sum(transitions) FROM consent_cells GROUP BY 2
+) AS added
+WHERE n > 0
+ON CONFLICT (name, label) DO UPDATE SET total = t.total + excluded.total;
+
+-- name: list_totals :many
+-- for: all counters, for a scrape
+-- out: name, label, total
+-- note: the whole table: a few hundred rows, most of them places of sketches
+SELECT name, label, total FROM projected_totals;
+
 -- name: count_messages :one
 -- for: messages of a scope by present status
 -- in: since, until; slice; campaign_ids, channel, country, sender or NULL for all
@@ -1449,15 +1480,20 @@ INSERT INTO touched_seconds (second, campaign_id) SELECT bucket, campaign_id FRO
 -- name: judge_rate :exec
 -- for: seconds in which a campaign handed over more than its limit
 -- in: now; rows of touched_seconds
--- index: compliance_rollups and compliance_violations primary keys
--- note: a call found out about later may make it more
+-- index: compliance_rollups and compliance_violations primary keys; audit_log (subject, id)
+-- note: a call found out about later may make it more; a rate that was lowered since did not hold in that second, and the trail
+--       knows what did
 INSERT INTO compliance_violations AS v (id, kind, at, campaign_id, message_id, evidence, found_at)
 SELECT gen_random_uuid(), 'rate', r.bucket, r.campaign_id, '00000000-0000-0000-0000-000000000000',
-       jsonb_build_object('handed_over', r.handed_over, 'limit', c.rate_per_second), %(now)s
+       jsonb_build_object('handed_over', r.handed_over, 'limit', held.rate_per_second), %(now)s
 FROM (SELECT DISTINCT second, campaign_id FROM touched_seconds) AS t
 JOIN compliance_rollups r ON r.grain = 'second' AND r.bucket = t.second AND r.campaign_id = t.campaign_id
-JOIN campaigns c ON c.id = r.campaign_id
-WHERE r.handed_over > c.rate_per_second
+JOIN campaigns c ON c.id = r.campaign_id AND r.handed_over > c.rate_per_second
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT (a.before ->> 'rate_per_second')::integer FROM audit_log a
+                     WHERE a.subject = 'campaign:' || c.id AND a.action = 'campaign.rate_lowered' AND a.at >= t.second ORDER BY a.id LIMIT 1), c.rate_per_second) AS rate_per_second
+) AS held
+WHERE r.handed_over > held.rate_per_second
 ON CONFLICT (kind, campaign_id, message_id, at) DO UPDATE SET evidence = excluded.evidence;
 
 -- name: count_violations :exec

@@ -127,3 +127,17 @@ LIMIT %(most)s;
 SELECT actor, name
 FROM (SELECT 'operator:' || id AS actor, name FROM operators UNION ALL SELECT 'key:' || id, name FROM api_keys) AS known
 WHERE actor = ANY (%(actors)s::text[]);
+
+-- name: note_verdict :exec
+-- for: what a whole verification found
+-- in: now; took_seconds; rows, faults; first_fault or NULL
+-- note: one row: only the last one counts
+INSERT INTO audit_verdicts (verified_at, took_seconds, rows, faults, first_fault) VALUES (%(now)s, %(took_seconds)s, %(rows)s, %(faults)s, %(first_fault)s)
+ON CONFLICT (only_row) DO UPDATE SET verified_at = excluded.verified_at, took_seconds = excluded.took_seconds, rows = excluded.rows,
+    faults = excluded.faults, first_fault = excluded.first_fault;
+
+-- name: find_verdict :maybe
+-- for: what the last whole verification found
+-- out: verified_at, took_seconds, rows, faults, first_fault
+-- note: no row: there was none yet
+SELECT verified_at, took_seconds, rows, faults, first_fault FROM audit_verdicts;

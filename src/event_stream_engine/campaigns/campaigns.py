@@ -188,6 +188,25 @@ async def cancel_campaign(conn: Connection, actor: Actor, campaign_id: UUID, now
     return await _move(conn, actor, campaign, "cancelled", now, finished_at=now)
 
 
+async def lower_rate(
+    conn: Connection, actor: Actor, campaign_id: UUID, percent: int, now: datetime
+) -> Campaign:
+    """Leave a running campaign a share of its messages a second, one at least; the next claim holds it.
+
+    Errors: NotFound, Conflict when it does not run.
+    """
+    campaign = await _lock(conn, campaign_id, "pause")
+    if campaign.state != "running":
+        raise Conflict(f"Campaign {campaign.name} is {campaign.state}, so it has no rate to lower.")
+    lowered = max(1, campaign.rate_per_second * percent // 100)
+    if lowered == campaign.rate_per_second:
+        return campaign
+    await SQL.lower_rate.execute(conn, {"id": campaign_id, "rate_per_second": lowered, "now": now})
+    before, after = {"rate_per_second": campaign.rate_per_second}, {"rate_per_second": lowered}
+    await record(conn, actor, Entry(now, "campaign.rate_lowered", _subject(campaign_id), before, after))
+    return replace(campaign, rate_per_second=lowered, updated_at=now)
+
+
 async def complete_campaigns(conn: Connection, actor: Actor, now: datetime) -> int:
     """End the campaigns that have nothing left to hand over, and return how many."""
     campaigns = await SQL.lock_finished_campaigns.many(conn, Campaign)

@@ -266,6 +266,13 @@ FROM campaigns c
 WHERE state = 'running' AND filled_at IS NOT NULL AND NOT EXISTS (SELECT FROM outbox o WHERE o.campaign_id = c.id)
 FOR UPDATE SKIP LOCKED;
 
+-- name: lower_rate :exec
+-- for: a running campaign that is to send slower
+-- in: id, rate_per_second, now
+-- index: campaigns primary key
+-- note: the row is held already; a claim reads the rate under the same lock
+UPDATE campaigns SET rate_per_second = %(rate_per_second)s, updated_at = %(now)s WHERE id = %(id)s;
+
 -- name: move_campaign :exec
 -- for: a campaign's new state
 -- in: id, state, now, scheduled_at, started_at, finished_at, template and filter (JSON)

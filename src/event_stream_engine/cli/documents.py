@@ -1,4 +1,4 @@
-"""The documents that are made from the code: settings, API, metrics. A test holds the files to it."""
+"""The documents that are made from the code: settings, API, metrics, instruments. A test holds the files to it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +14,7 @@ from event_stream_engine.analytics.catalogue import METRICS, RULES, SUBJECTS
 from event_stream_engine.analytics.metric import Metric, Note
 from event_stream_engine.cli.session import out
 from event_stream_engine.infra.settings import SETTINGS, Setting
+from event_stream_engine.monitoring import instruments
 from event_stream_engine.web.app import compose_routes
 from event_stream_engine.web.auth import require_role
 
@@ -33,8 +34,8 @@ A setting marked as secret may also come from a file: set the name with `_FILE` 
 _API = """# HTTP API
 
 Programs send an API key as `Authorization: Bearer <key>`; make one with `ese keys add NAME --role viewer`. The console
-uses the same endpoints with its session cookie. The roles are viewer, operator and admin; each may do all that the ones
-before it may.
+uses the same endpoints with its session cookie. The roles are metrics, viewer, operator and admin; each may do all that
+the ones before it may. metrics, for API keys alone, may read `/metrics` and nothing else.
 
 Answers are JSON. Instants are ISO 8601 in UTC, percentages run from 0 to 100. A figure that cannot be known is `null`,
 and the object `unknown` names it with the reason. What the figures mean is in [metrics.md](metrics.md). A parameter that
@@ -56,11 +57,28 @@ In a path, `*` stands for any key or element; an element of a list that has a sl
 
 """
 
+_PROMETHEUS = """# Instruments
+
+What `GET /metrics` exposes to Prometheus, and the exporter to OpenTelemetry; how to set them up is in
+[operations/monitoring.md](operations/monitoring.md#prometheus). What the figures mean is in [metrics.md](metrics.md).
+
+- Everything is read from the database, so any web process answers for the whole engine, all its processes and hosts,
+  and nothing is per process. A reading is at most two seconds old.
+- A **counter** never falls. It counts from the version on that brought it, over all restarts; only what PostgreSQL
+  itself counts begins anew when its statistics are reset.
+- A **gauge** tells how things are now, and may fall.
+- A **histogram** is made of a DDSketch with a relative error of 1 %: what lies within 1 % of a bound may be counted on
+  its other side. Sums and counts are exact.
+- There is no label for a campaign, a number or a person: their figures are in the API.
+
+OpenTelemetry has the same names without `_total`.
+"""
+
 
 def write_documents(
     folder: Annotated[Path, typer.Argument(help="where they go", file_okay=False)] = Path("docs"),
 ) -> None:
-    """Write configuration.md, api.md and metrics.md anew from the code."""
+    """Write configuration.md, api.md, metrics.md and prometheus.md anew from the code."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, render in DOCUMENTS.items():
         (folder / name).write_text(render(), "utf-8")
@@ -123,6 +141,22 @@ def _list_figures(path: str) -> Iterator[str]:
         yield f"\nFigures: {', '.join(answered)}.\n"
 
 
+def render_prometheus() -> str:
+    parts = [_MADE_BY.format(source="`SUBJECTS` in monitoring/instruments.py"), _PROMETHEUS]
+    for subject in instruments.SUBJECTS:
+        parts.append(f"\n## {subject.name}\n\n| name | kind | labels | meaning |\n|---|---|---|---|\n")
+        parts += map(_describe_instrument, subject.instruments)
+    return "".join(parts)
+
+
+def _describe_instrument(instrument: instruments.Instrument) -> str:
+    labels = ", ".join(f"`{label}`" for label in instrument.labels)
+    bounds = (
+        f" Bounds: {', '.join(f'{bound:g}' for bound in instrument.bounds)} s." if instrument.bounds else ""
+    )
+    return f"| `{instrument.name}` | {instrument.kind} | {labels} | {instrument.help}{bounds} |\n"
+
+
 def render_metrics() -> str:
     parts = [_MADE_BY.format(source="analytics/catalogue.py"), _METRICS, *_describe_notes(RULES)]
     for subject in SUBJECTS:
@@ -174,4 +208,5 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "configuration.md": render_configuration,
     "api.md": render_api,
     "metrics.md": render_metrics,
+    "prometheus.md": render_prometheus,
 }

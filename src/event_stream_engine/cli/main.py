@@ -2,7 +2,20 @@
 
 import typer
 
-from event_stream_engine.cli import audit, campaigns, data, demo, doctor, documents, imports, people, serving
+from event_stream_engine.cli import (
+    alerts,
+    audit,
+    campaigns,
+    data,
+    demo,
+    doctor,
+    documents,
+    imports,
+    incidents,
+    notify,
+    people,
+    serving,
+)
 
 app = typer.Typer(
     help="Event Stream Engine: messaging over Twilio with monitoring and analytics at its heart.",
@@ -22,7 +35,10 @@ data.imports.command("users")(imports.import_people)
 data.imports.command("waiting", hidden=True)(imports.import_waiting)
 app.add_typer(data.imports, name="import")
 app.add_typer(campaigns.campaign, name="campaign")
+app.add_typer(alerts.alerts, name="alerts")
+app.add_typer(incidents.incidents, name="incidents")
 app.add_typer(audit.audit, name="audit")
+app.add_typer(notify.notify, name="notify")
 app.add_typer(people.operators, name="operators")
 app.add_typer(people.keys, name="keys")
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Annotated
 
@@ -23,8 +24,10 @@ from event_stream_engine.cli.supervisor import Child, bind_port, end_with_superv
 from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.monitoring.redis_server import require_package
 from event_stream_engine.web.app import build_app
 from event_stream_engine.web.chart_bundle import prepare_chart_bundle
+from event_stream_engine.web.connections import HttpProtocol
 from event_stream_engine.worker.main import run_worker
 
 DRAIN_SECONDS = 4  # a webhook is answered within 3; only open feeds last longer, and their viewers come back
@@ -42,6 +45,7 @@ async def serve(
         end_with_supervisor()
     settings = open_settings(logging.INFO)
     settings.require_provider()
+    require_package(settings.redis_url)
     if fd is not None:  # the supervisor keeps the database; while it is away, webhooks go to the spool
         await _serve(settings, settings.database_url or embedded_url(settings.data_dir), fd)
         return
@@ -55,11 +59,16 @@ async def serve(
 
 
 async def _serve(settings: Settings, url: str, fd: int | None) -> None:
+    async with _traced(settings, "web"):
+        await _serve_http(settings, url, fd)
+
+
+async def _serve_http(settings: Settings, url: str, fd: int | None) -> None:
     config = uvicorn.Config(
         build_app(settings, url, SystemClock()),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -85,9 +94,19 @@ async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=T
     if supervised:
         end_with_supervisor()
     settings = open_settings(logging.INFO)
+    require_package(settings.redis_url)
     stopping = _stop_on_signals()
-    async with open_database(settings) as url:
+    async with open_database(settings) as url, _traced(settings, "worker"):
         await run_worker(settings, url, SystemClock(), stopping)
+
+
+def _traced(settings: Settings, kind: str) -> AbstractAsyncContextManager[None]:
+    """Keep traces of this process, if a collector is configured for them."""
+    if not settings.telemetry.traces:
+        return nullcontext()
+    from event_stream_engine.infra.telemetry import traced  # noqa: PLC0415 - an extra that may not be there
+
+    return traced(kind)
 
 
 @command
@@ -101,6 +120,7 @@ async def up(
     if demo:
         settings = replace(settings, twilio_auth_tokens=(environment["ESE_TWILIO_AUTH_TOKEN"],))
     settings.require_provider()
+    require_package(settings.redis_url)
     stopping = _stop_on_signals()
     listener = bind_port(settings.host, settings.port)
     children = [Child(f"web {number}", ["serve"], listener, environment) for number in range(1, workers + 1)]

@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -20,6 +22,15 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from event_stream_engine.kernel.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What goes to a collector of OpenTelemetry. Where to and how is read by its SDK."""
+
+    traces: bool
+    metrics: bool
+    interval_seconds: float  # between two exports of metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,10 @@ class Settings:
     attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
+    telemetry: Telemetry
+    private_targets: tuple[IPv4Network | IPv6Network, ...]  # that notifications may go to all the same
+    deadman_url: str | None
+    redis_url: str | None
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -71,12 +86,33 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _redis_url(text: str) -> str:
+    if not re.match(r"(redis|rediss|unix)://.", text):
+        raise ValueError("write it like redis://:password@host:6379/0")
+    return text
+
+
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("write it like https://engine.example.com, without query")
     _ = parts.port  # raises for one that is none
     return text.rstrip("/")
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("write it like https://hc.example.com/ping/…")
+    _ = parts.port  # raises for one that is none
+    return text
+
+
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{error}; write networks like 10.1.0.0/16,192.168.4.7") from None
 
 
 def _port(text: str) -> int:
@@ -192,6 +228,23 @@ SETTINGS = (
         "How much may wait on disk while the database is away; beyond it webhooks are refused with 503.",
         "1024",
     ),
+    Setting(
+        "ESE_PRIVATE_TARGETS",
+        _networks,
+        "Networks, with commas between them, that notifications may go to although they are not public: 10.1.0.0/16,192.168.4.7.",
+    ),
+    Setting(
+        "ESE_DEADMAN_URL",
+        _url,
+        "Address that is asked for (GET) each minute, as long as events get through to the alerts. Without it there is no dead-man's switch.",
+        secret=True,
+    ),
+    Setting(
+        "ESE_REDIS_URL",
+        _redis_url,
+        "A Redis whose memory and health are to be watched. The engine needs none; this needs the extra `event-stream-engine[redis]`.",
+        secret=True,
+    ),
 )
 
 
@@ -209,6 +262,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(environ)
         if name.startswith("ESE_") and name not in known
     ]
+    telemetry = _read_telemetry(environ, faults)
     if faults:
         raise Invalid("The settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
     data_dir = Path(values["ESE_DATA_DIR"]).expanduser().absolute()
@@ -229,7 +283,38 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+        telemetry=telemetry,
+        private_targets=values["ESE_PRIVATE_TARGETS"] or (),
+        deadman_url=values["ESE_DEADMAN_URL"],
+        redis_url=values["ESE_REDIS_URL"],
     )
+
+
+def _read_telemetry(environ: Mapping[str, str], faults: list[str]) -> Telemetry:
+    """Return what the standard variables of OpenTelemetry ask for: nothing, as long as no collector is named."""
+
+    def is_wanted(signal: str) -> bool:
+        names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+        return (
+            any(environ.get(name) for name in names)
+            and environ.get(f"OTEL_{signal}_EXPORTER", "otlp") != "none"
+            and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        )
+
+    interval = environ.get("OTEL_METRIC_EXPORT_INTERVAL", "") or "60000"
+    telemetry = Telemetry(
+        is_wanted("TRACES"), is_wanted("METRICS"), int(interval) / 1000 if interval.isdigit() else 60.0
+    )
+    if telemetry.traces or telemetry.metrics:
+        if environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf") != "http/protobuf":
+            faults.append("OTEL_EXPORTER_OTLP_PROTOCOL: only http/protobuf is spoken")
+        if not (interval.isdigit() and int(interval) >= 1000):
+            faults.append("OTEL_METRIC_EXPORT_INTERVAL: a whole number of milliseconds from 1000 is needed")
+        if find_spec("opentelemetry.exporter") is None:
+            faults.append(
+                "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: install event-stream-engine[otel]"
+            )
+    return telemetry
 
 
 def _read(setting: Setting, environ: Mapping[str, str], faults: list[str]) -> Any:
@@ -265,6 +350,11 @@ def load_or_make_secret(path: Path) -> str:
             file.flush()
             os.link(file.name, path)
     return path.read_text("ascii").strip()
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return this process's environment for a child that is to know nothing of the engine."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ESE_")}
 
 
 def extend_environment(additions: Mapping[str, str]) -> dict[str, str]:

@@ -11,13 +11,16 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar, TypeVarTuple
 from uuid import UUID
 
 import psycopg
 
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect
+from event_stream_engine.ingest.canary import CANARY
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.stream import log
@@ -41,6 +44,16 @@ Result = TypeVar("Result")
 _Waiting = tuple[Event, "asyncio.Future[None]"]
 
 
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """Events on disk, since when there are any, the bytes they use and may use."""
+
+    events: int
+    since: datetime | None
+    used_bytes: int
+    limit_bytes: int
+
+
 class Intake:
     """The group commit of one web process. `accept` succeeds only while `run` is running."""
 
@@ -55,13 +68,16 @@ class Intake:
         self._arrived = asyncio.Event()
         self._counts: Counter[tuple[datetime, str, str]] = Counter()
         self._spooled_events = 0
+        self._spooled_since: datetime | None = None
         # One thread, because the spool is not to be used by two at a time.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
     @property
-    def spooled_events(self) -> int:
-        """Events of this process that wait on disk for the database."""
-        return self._spooled_events
+    def spooled(self) -> Spooled:
+        """What of this process waits on disk for the database."""
+        return Spooled(
+            self._spooled_events, self._spooled_since, self._spool.used_bytes, self._spool.limit_bytes
+        )
 
     async def accept(self, event: Event) -> None:
         """Return when the event is committed to the log or to the spool.
@@ -88,7 +104,9 @@ class Intake:
             raise
 
     def count(self, event_type: str, outcome: str) -> None:
-        """Count a request of which nothing is stored."""
+        """Count a request of which nothing is stored. A canary is no request."""
+        if event_type == CANARY:
+            return
         minute = self._clock.now().replace(second=0, microsecond=0)
         self._counts[minute, event_type, outcome] += 1
 
@@ -96,7 +114,7 @@ class Intake:
         """Write, keep the connection, drain the spool and flush the counters, until cancelled."""
         try:
             with suppress(Unavailable):  # a disk that does not answer yet keeps nobody from the database
-                self._spooled_events = await self._in_thread(self._spool.count_events)
+                self._note_spooled(await self._in_thread(self._spool.count_events))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._write_groups())
                 tasks.create_task(self._tend())
@@ -130,7 +148,10 @@ class Intake:
         if not group:
             return
         try:
-            failure = await self._store([event for event, _ in group])
+            with tracing.span("store webhooks", {"ese.group.events": len(group)}) as span:
+                failure = await self._store([event for event, _ in group])
+                if failure is not None:
+                    span.fail(type(failure).__name__)
         except psycopg.DataError as error:
             if len(group) > 1:  # one of them is at fault: find it, the others are innocent
                 half = len(group) // 2
@@ -151,9 +172,9 @@ class Intake:
         except Unavailable as error:
             return error
         except TimeoutError:
-            self._spooled_events += len(events)  # it may come to that yet
+            self._note_spooled(self._spooled_events + len(events))  # it may come to that yet
             return Unavailable("Neither the database nor the disk answers.")
-        self._spooled_events += len(events)
+        self._note_spooled(self._spooled_events + len(events))
         return None
 
     async def _append(self, events: list[Event]) -> bool:
@@ -178,7 +199,9 @@ class Intake:
             if isinstance(error, psycopg.DataError):
                 raise error
             reason = str(error)
-        _logger.warning("webhooks go to the spool: %s", reason.strip().splitlines()[0])
+        _logger.warning(
+            "webhooks go to the spool: %s", reason.strip().splitlines()[0], extra={"events": len(events)}
+        )
         self._conn = None
         await conn.close()
         return False
@@ -217,12 +240,11 @@ class Intake:
     async def _drain(self, conn: Connection) -> int:
         rows = await self._in_thread(self._spool.take, MOST_PER_DRAIN)
         if not rows:
-            self._spooled_events = await self._in_thread(self._spool.count_events)
+            self._note_spooled(await self._in_thread(self._spool.count_events))
             return 0
         await self._drain_rows(conn, rows)
-        self._spooled_events = max(
-            self._spooled_events - len(rows), 1
-        )  # an empty spool is seen, not reckoned
+        # An empty spool is seen, not reckoned.
+        self._note_spooled(max(self._spooled_events - len(rows), 1))
         _logger.info("%s events came from the spool into the log", len(rows))
         return len(rows)
 
@@ -249,6 +271,10 @@ class Intake:
         except BaseException:
             self._counts.update(counts)
             raise
+
+    def _note_spooled(self, events: int) -> None:
+        self._spooled_since = (self._spooled_since or self._clock.now()) if events else None
+        self._spooled_events = events
 
     async def _in_thread(self, function: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)

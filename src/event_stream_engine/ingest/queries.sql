@@ -15,7 +15,7 @@ FROM (
     SELECT received_on, dedupe_key, event_type, CASE
         WHEN event_type = 'receipt.received' AND is_sid_good AND is_phone_address(recipient) AND status_code(lower(status)) IS NOT NULL THEN NULL
         WHEN event_type = 'inbound.received' AND is_sid_good AND is_phone_address(sender) THEN NULL
-        WHEN event_type = 'audience.changed' OR event_type LIKE 'campaign.%%' THEN NULL
+        WHEN event_type IN ('audience.changed', 'canary.sent') OR event_type LIKE 'campaign.%%' OR event_type LIKE 'alert.%%' THEN NULL
         WHEN event_type LIKE 'message.%%' THEN CASE WHEN EXISTS (SELECT FROM messages m WHERE m.id = message_id::uuid) THEN NULL ELSE format('message %%s is not here', message_id) END
         WHEN event_type LIKE '%%.quarantined' THEN format('callback of account %%s, which is not this engine''s', coalesce(account, '(none)'))
         WHEN event_type NOT IN ('receipt.received', 'inbound.received') THEN format('event type %%s is not known', event_type)

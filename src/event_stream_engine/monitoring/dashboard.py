@@ -18,14 +18,14 @@ from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.stats import change_percent, percent
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.monitoring.health import Health, HealthRow, load_health
-from event_stream_engine.monitoring.processes import DayUptime, list_uptime
+from event_stream_engine.monitoring.health import Health, load_health
+from event_stream_engine.monitoring.parts import MB, HealthRow
+from event_stream_engine.monitoring.processes import Uptime, list_uptime
 
 SQL = load_queries(__package__)
 UPTIME_DAYS = 7
 NOT_YET = {
     "requests": "Requests are not measured in this version.",
-    "redis": "not configured",
 }
 
 
@@ -92,13 +92,14 @@ async def load_dashboard(
         {"bins": bins, "ends": window.until, "until": now, "coarsest": coarsest_grain(step)},
     )
     active = await SQL.list_active_campaigns.many(conn, _ActiveCampaigns, {"instants": bins})
-    uptime = await list_uptime(conn, now, UPTIME_DAYS)
+    uptime = await list_uptime(conn, [now - timedelta(days=day) for day in range(UPTIME_DAYS, -1, -1)])
     unknown = {
-        "system_health.redis_memory_usage_mb": NOT_YET["redis"],
         "performance_metrics.average_response_time_ms": NOT_YET["requests"],
         "performance_metrics.requests_per_minute": NOT_YET["requests"],
         "performance_metrics.error_rate_percent": NOT_YET["requests"],
     }
+    if health.redis_unknown is not None:
+        unknown["system_health.redis_memory_usage_mb"] = health.redis_unknown
     if health.ready_since is None:
         unknown["system_health.system_uptime_hours"] = (
             "A needed process is missing, so the engine is not ready."
@@ -143,7 +144,7 @@ def _system_health(
         "opted_out_users": users["OPT_OUT"] + users["STOP"],
         "system_uptime_hours": uptime,
         "database_connections": health.connections,
-        "redis_memory_usage_mb": None,
+        "redis_memory_usage_mb": health.redis_memory_bytes and round(health.redis_memory_bytes / MB, 2),
     }
 
 
@@ -243,10 +244,9 @@ def _describe_delivery_rate(
     )
 
 
-def _describe_uptime(days: list[DayUptime], now: datetime) -> Kpi:
+def _describe_uptime(days: list[Uptime], now: datetime) -> Kpi:
     up, minutes = sum(day.minutes_up for day in days), sum(day.minutes for day in days)
     rate = percent(up, minutes)
-    ordered = sorted(days, key=lambda day: -day.days_ago)
     return Kpi(
         slug="system_uptime",
         value=rate,
@@ -254,7 +254,7 @@ def _describe_uptime(days: list[DayUptime], now: datetime) -> Kpi:
         change=None,
         change_unit="",
         change_is_good=None,
-        points=[percent(day.minutes_up, day.minutes) for day in ordered],
+        points=[percent(day.minutes_up, day.minutes) for day in days],
         numerator=up,
         denominator=minutes,
         window=Window(now - timedelta(days=UPTIME_DAYS), now),

@@ -1,29 +1,45 @@
 -- name: add_batch :exec
 -- for: how long live webhooks took from receipt to effect
--- in: rows of log_batch
+-- in: rows of log_batch and faults; is_buried: the whole batch had no effect
 -- index: pipeline_rollups primary key
--- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0
-INSERT INTO pipeline_rollups AS r (minute, events, microseconds, slowest)
-SELECT date_trunc('minute', clock_timestamp()), count(*), sum(age), max(age)
-FROM (SELECT greatest(0, extract(epoch FROM clock_timestamp() - received_at) * 1000000)::bigint AS age FROM log_batch WHERE is_live AND event_type IN ('receipt.received', 'inbound.received')) AS aged
-HAVING count(*) > 0
-ON CONFLICT (minute) DO UPDATE
-SET events = r.events + excluded.events, microseconds = r.microseconds + excluded.microseconds, slowest = greatest(r.slowest, excluded.slowest);
+-- note: measured inside the transaction that makes the effect, by the database's clock; a clock that ran ahead counts 0.
+--       Places of the sketch are counted first, so that ten thousand events are some hundred rows from there on
+WITH aged AS (
+    SELECT greatest(0, extract(epoch FROM clock_timestamp() - b.received_at) * 1000000)::bigint AS us,
+           %(is_buried)s OR f.dedupe_key IS NOT NULL AS is_dead
+    FROM log_batch b LEFT JOIN faults f ON (f.received_on, f.dedupe_key) = (b.received_on, b.dedupe_key)
+    WHERE b.is_live AND b.event_type IN ('receipt.received', 'inbound.received', 'receipt.quarantined', 'inbound.quarantined')
+), placed AS (
+    SELECT is_dead, sketch_index(us)::bigint AS place, count(*) AS n, sum(us) AS us, max(us) AS slowest FROM aged GROUP BY 1, 2
+), told AS (
+    SELECT coalesce(sum(n) FILTER (WHERE NOT is_dead), 0) AS events, coalesce(sum(n) FILTER (WHERE is_dead), 0) AS dead,
+           coalesce(sum(us) FILTER (WHERE NOT is_dead), 0) AS us, coalesce(max(slowest) FILTER (WHERE NOT is_dead), 0) AS slowest,
+           coalesce(array_agg((place << 40) + n ORDER BY place) FILTER (WHERE NOT is_dead), '{}') AS sketch
+    FROM placed HAVING count(*) > 0
+)
+INSERT INTO pipeline_rollups AS r (grain, stage, bucket, events, dead, microseconds, slowest, sketch)
+SELECT b.grain, 'applied', b.bucket, t.events, t.dead, t.us, t.slowest, t.sketch
+FROM told t, (VALUES ('minute', date_trunc('minute', clock_timestamp())), ('quarter', bucket_of('quarter', clock_timestamp())), ('total', '-infinity')) AS b (grain, bucket)
+ON CONFLICT (grain, stage, bucket) DO UPDATE
+SET events = r.events + excluded.events, dead = r.dead + excluded.dead, microseconds = r.microseconds + excluded.microseconds,
+    slowest = greatest(r.slowest, excluded.slowest), sketch = sketch_add(r.sketch, excluded.sketch);
 
 -- name: beat :exec
 -- for: a process's sign of life, and the minute it marks
--- in: id, kind, host, pid, started_at, now, spooled (events)
--- index: processes and uptime_minutes primary keys
--- note: one statement; the minute is written once by whoever comes first
+-- in: id, kind, host, pid, version, started_at, now, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
+-- index: processes and uptime_quarters primary keys
+-- note: one statement; the minute is marked once by whoever comes first
 WITH marked AS (
-    INSERT INTO uptime_minutes (minute, kind) VALUES (date_trunc('minute', %(now)s::timestamptz), %(kind)s)
-    ON CONFLICT DO NOTHING
+    INSERT INTO uptime_quarters AS u (quarter, kind, minutes)
+    VALUES (date_bin('15 minutes', %(now)s::timestamptz, 'epoch'), %(kind)s, 1 << (extract(minute FROM %(now)s::timestamptz AT TIME ZONE 'UTC')::integer %% 15))
+    ON CONFLICT (quarter, kind) DO UPDATE SET minutes = u.minutes | excluded.minutes WHERE u.minutes & excluded.minutes = 0
 ), forgotten AS (
     DELETE FROM processes WHERE beat_at < %(now)s::timestamptz - interval '1 day'
 )
-INSERT INTO processes AS p (id, kind, host, pid, started_at, beat_at, spooled)
-VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(started_at)s, %(now)s, %(spooled)s)
-ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.spooled;
+INSERT INTO processes AS p (id, kind, host, pid, version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes)
+VALUES (%(id)s, %(kind)s, %(host)s, %(pid)s, %(version)s, %(started_at)s, %(now)s, %(provider)s, %(loops)s, %(spooled)s, %(spooled_since)s, %(spool_bytes)s, %(spool_limit_bytes)s)
+ON CONFLICT (id) DO UPDATE
+SET beat_at = excluded.beat_at, loops = excluded.loops, spooled = excluded.spooled, spooled_since = excluded.spooled_since, spool_bytes = excluded.spool_bytes;
 
 -- name: end_process :exec
 -- for: a process that ends in good order, so that it is not missed
@@ -32,33 +48,118 @@ ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, spooled = excluded.sp
 -- note: one that is killed is found by its silence
 DELETE FROM processes WHERE id = %(id)s;
 
--- name: list_live_processes :many
--- for: processes with a sign of life since an instant
--- in: since
--- out: id, kind, started_at, beat_at, spooled (events)
--- note: a handful of rows
-SELECT id, kind, started_at, beat_at, spooled FROM processes WHERE beat_at >= %(since)s ORDER BY kind, started_at;
+-- name: list_processes :many
+-- for: the processes that were alive within a day
+-- out: id, kind, host, pid, version, started_at, beat_at, provider, loops jsonb, spooled (events), spooled_since, spool_bytes, spool_limit_bytes
+-- note: a handful of rows; also the silent ones, which tell since when a needed one is missing
+SELECT id, kind, host, pid, coalesce(version, '') AS version, started_at, beat_at, provider, loops, spooled, spooled_since, spool_bytes, spool_limit_bytes
+FROM processes ORDER BY kind, started_at;
+
+-- name: find_last_minute :maybe
+-- for: since when a kind of process is missing, when none of it is remembered any more
+-- in: kind
+-- out: minute: the last with a sign of life
+-- index: uptime_quarters primary key
+-- note: scans back from the newest quarter-hour to the first of this kind
+SELECT quarter + floor(log(2, minutes)) * interval '1 minute'
+FROM uptime_quarters WHERE kind = %(kind)s ORDER BY quarter DESC LIMIT 1;
 
 -- name: list_uptime :many
--- for: measured uptime by day
--- in: now; days; kinds text[] that must all be alive
--- out: days_ago (0: the last 24 hours), minutes_up, minutes
--- index: uptime_minutes primary key
--- note: counted from the first recorded minute: the time before the engine existed is no downtime
+-- for: measured uptime of some windows, one after the other
+-- in: edges timestamptz[] (whole minutes; where each window begins, and the end of the last); kinds text[] that must all be alive
+-- out: since, minutes_up, minutes (since the first that was ever recorded: the time before the engine existed is no downtime)
+-- index: uptime_quarters primary key
+-- note: 672 rows a kind and week, kept for good
 WITH first AS (
-    SELECT greatest(min(minute), date_trunc('minute', %(now)s::timestamptz) - %(days)s * interval '1 day') AS minute FROM uptime_minutes
+    SELECT min(quarter + n * interval '1 minute') AS minute
+    FROM uptime_quarters, generate_series(0, 14) AS n
+    WHERE quarter = (SELECT min(quarter) FROM uptime_quarters) AND minutes >> n & 1 = 1
 ), up AS (
-    SELECT u.minute FROM uptime_minutes u, first
-    WHERE u.minute >= first.minute AND u.minute < date_trunc('minute', %(now)s::timestamptz)
-    GROUP BY u.minute HAVING count(*) FILTER (WHERE u.kind = ANY (%(kinds)s)) = cardinality(%(kinds)s::text[])
+    SELECT quarter + n * interval '1 minute' AS minute
+    FROM (SELECT quarter, bit_and(minutes) AS minutes FROM uptime_quarters
+          WHERE quarter > (%(edges)s::timestamptz[])[1] - interval '15 minutes'
+            AND quarter < (%(edges)s::timestamptz[])[cardinality(%(edges)s::timestamptz[])] AND kind = ANY (%(kinds)s)
+          GROUP BY quarter HAVING count(*) = cardinality(%(kinds)s::text[])) AS q, generate_series(0, 14) AS n
+    WHERE minutes >> n & 1 = 1
 )
-SELECT day::integer AS days_ago,
-       (SELECT count(*) FROM up WHERE up.minute >= date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day'
-          AND up.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day')::integer AS minutes_up,
-       (extract(epoch FROM date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day'
-          - greatest(first.minute, date_trunc('minute', %(now)s::timestamptz) - (day + 1) * interval '1 day')) / 60)::integer AS minutes
-FROM first, generate_series(0, %(days)s - 1) AS day
-WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval '1 day';
+SELECT w.since, (SELECT count(*) FROM up WHERE minute >= w.since AND minute < w.until)::integer AS minutes_up,
+       (extract(epoch FROM w.until - greatest(first.minute, w.since)) / 60)::integer AS minutes
+FROM first, unnest((%(edges)s::timestamptz[])[:cardinality(%(edges)s::timestamptz[]) - 1], (%(edges)s::timestamptz[])[2:]) AS w (since, until)
+WHERE w.until > first.minute
+ORDER BY w.since;
+
+-- name: add_sample :exec
+-- for: what a process found of itself and its host
+-- in: process_id, host, pid, at; kinds text[] (host, or the kind of the process), metrics text[], values float8[], limits jsonb
+-- index: resource_rollups and processes primary keys
+-- note: sorted, because the processes of a host all add to the rows of their host
+WITH told AS (
+    UPDATE processes SET limits = %(limits)s WHERE id = %(process_id)s
+)
+INSERT INTO resource_rollups AS r (grain, bucket, host, kind, pid, metric, count, sum, peak)
+SELECT g.grain, date_bin(g.length, %(at)s::timestamptz, 'epoch'), %(host)s, s.kind, CASE s.kind WHEN 'host' THEN 0 ELSE %(pid)s END, s.metric, 1, s.value, s.value
+FROM unnest(%(kinds)s::text[], %(metrics)s::text[], %(values)s::float8[]) AS s (kind, metric, value),
+     (VALUES ('minute', interval '1 minute'), ('quarter', interval '15 minutes')) AS g (grain, length)
+ORDER BY g.grain, s.kind, s.metric
+ON CONFLICT (grain, bucket, host, kind, pid, metric) DO UPDATE
+SET count = r.count + 1, sum = r.sum + excluded.sum, peak = greatest(r.peak, excluded.peak);
+
+-- name: load_utilization :one
+-- for: what is used at present
+-- in: now, beating_since
+-- out: cpu_percent (of the busiest host), memory_bytes (of all our processes that are alive), disk_operations_per_second (of
+--      all hosts), reasons jsonb (why a figure could not be measured)
+-- index: resource_rollups primary key
+-- note: two minutes of rows; the last full one too, because the running one may have just begun
+WITH used AS (
+    SELECT host, kind, pid, metric, sum(sum) / sum(count) AS mean FROM resource_rollups
+    WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(now)s::timestamptz) - interval '1 minute' AND bucket <= %(now)s
+    GROUP BY host, kind, pid, metric
+), living AS (
+    SELECT kind, host, pid, limits FROM processes WHERE beat_at >= %(beating_since)s
+)
+SELECT (SELECT max(mean) FROM used WHERE kind = 'host' AND metric = 'cpu_percent') AS cpu_percent,
+       (SELECT sum(mean) FROM used JOIN living USING (kind, host, pid) WHERE metric = 'memory_bytes') AS memory_bytes,
+       (SELECT sum(mean) FROM used WHERE kind = 'host' AND metric IN ('disk_reads_per_second', 'disk_writes_per_second')) AS disk_operations_per_second,
+       (SELECT jsonb_object_agg(u.key, u.value) FROM living, jsonb_each(limits -> 'unknown') AS u) AS reasons;
+
+-- name: list_resource_points :many
+-- for: what hosts and kinds of processes used over time
+-- in: grain, since, until, bins timestamptz[]
+-- out: host, kind (host, web, worker), metric, bin, mean (of processes: of all of the kind together), peak (of one of them)
+-- index: resource_rollups primary key
+-- note: processes sample at the same instants, so that their sums in a bucket divided by the number of instants are what
+--       all used together, also when one took the place of another; a share of its own limit is that of the worst
+WITH used AS (
+    SELECT bucket, host, kind, metric, max(peak) AS peak,
+           CASE metric WHEN 'open_files_percent' THEN max(sum / count) ELSE sum(sum) / max(count) END AS mean
+    FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+    GROUP BY bucket, host, kind, metric
+)
+SELECT host, kind, metric, (%(bins)s::timestamptz[])[greatest(1, width_bucket(bucket, %(bins)s::timestamptz[]))] AS bin, avg(mean) AS mean, max(peak) AS peak
+FROM used GROUP BY host, kind, metric, bin ORDER BY host, kind, bin;
+
+-- name: list_resource_uses :many
+-- for: what each host and process used in a window
+-- in: grain, since, until, most (processes and hosts)
+-- out: host, kind, pid (0: the host), seen_at (its last bucket), means jsonb and peaks jsonb (by metric), limits jsonb (NULL: of one that is gone)
+-- index: resource_rollups and processes primary keys
+-- note: the newest first, so that a process that was restarted a thousand times does not hide those that live
+SELECT u.host, u.kind, u.pid, max(u.seen_at) AS seen_at, jsonb_object_agg(u.metric, u.mean) AS means, jsonb_object_agg(u.metric, u.peak) AS peaks,
+       (SELECT p.limits FROM processes p WHERE p.host = u.host AND (u.kind = 'host' OR (p.kind = u.kind AND p.pid = u.pid)) ORDER BY p.beat_at DESC LIMIT 1) AS limits
+FROM (SELECT host, kind, pid, metric, max(bucket) AS seen_at, sum(sum) / sum(count) AS mean, max(peak) AS peak
+      FROM resource_rollups WHERE grain = %(grain)s AND bucket >= %(since)s AND bucket < %(until)s
+      GROUP BY host, kind, pid, metric) AS u
+GROUP BY u.host, u.kind, u.pid
+ORDER BY seen_at DESC, u.host, u.kind, u.pid LIMIT %(most)s;
+
+-- name: drop_old_resources :exec
+-- for: what is kept no longer
+-- in: minutes_until, quarters_until
+-- index: resource_rollups primary key
+-- note: two ranges of the key, a few thousand rows each time
+DELETE FROM resource_rollups
+WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s);
 
 -- name: load_pipeline :one
 -- for: how long live webhooks took to take effect
@@ -67,7 +168,7 @@ WHERE first.minute < date_trunc('minute', %(now)s::timestamptz) - day * interval
 -- index: pipeline_rollups primary key
 -- note: five rows
 SELECT coalesce(sum(events), 0)::bigint AS events, coalesce(sum(microseconds), 0)::bigint AS microseconds, coalesce(max(slowest), 0)::bigint AS slowest
-FROM pipeline_rollups WHERE minute >= %(since)s;
+FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >= %(since)s;
 
 -- name: load_lag :one
 -- for: how far the projector is behind
@@ -79,13 +180,53 @@ SELECT count(*)::integer AS events, min(received_at) AS oldest_at
 FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
--- for: the database's connections and unresolved dead letters
--- out: connections (of this database), most_connections, dead_letters
+-- for: the database itself, and unresolved dead letters
+-- out: connections (of this database), most_connections, started_at, major (version), is_embedded (reached by a socket only),
+--      dead_letters, oldest_dead_letter_at
 -- index: dead_letters_unresolved
 -- note: pg_stat_activity shows every user the rows' existence, which is all that is counted
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend')::integer AS connections,
        current_setting('max_connections')::integer AS most_connections,
-       (SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL)::integer AS dead_letters;
+       pg_postmaster_start_time() AS started_at,
+       current_setting('server_version_num')::integer / 10000 AS major,
+       current_setting('listen_addresses') = '' AS is_embedded,
+       d.dead_letters, d.oldest_dead_letter_at
+FROM (SELECT count(*)::integer AS dead_letters, min(died_at) AS oldest_dead_letter_at FROM dead_letters WHERE resolved_at IS NULL) AS d;
+
+-- name: list_unsent :many
+-- for: what is due and not handed over, by campaign
+-- in: now, moving_since
+-- out: campaign (name; NULL: the auto-replies), oldest_due_at, is_moving (something of it was handed over since)
+-- index: campaigns (state), outbox (campaign_id, due_at), pace primary key
+-- note: one probe of the outbox for each running campaign. A campaign that its pace holds back is due for hours and all right.
+SELECT NULL AS campaign, o.due_at AS oldest_due_at, false AS is_moving
+FROM (SELECT due_at FROM outbox WHERE campaign_id IS NULL AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+UNION ALL
+SELECT c.name, o.due_at, EXISTS (SELECT FROM pace p WHERE p.campaign_id = c.id AND p.second >= %(moving_since)s AND p.taken > 0)
+FROM campaigns c
+CROSS JOIN LATERAL (SELECT due_at FROM outbox WHERE campaign_id = c.id AND due_at <= %(now)s AND claimed_by IS NULL AND unsure_since IS NULL ORDER BY due_at LIMIT 1) AS o
+WHERE c.state = 'running'
+ORDER BY oldest_due_at;
+
+-- name: note_redis :exec
+-- for: what was found of Redis
+-- in: now, memory_bytes, latency_ms, fault
+-- index: redis_state primary key
+-- note: one row; several processes measure, the newest look counts
+INSERT INTO redis_state AS r (measured_at, memory_bytes, latency_ms, fault, since)
+VALUES (%(now)s, %(memory_bytes)s, %(latency_ms)s, %(fault)s, %(now)s)
+ON CONFLICT (only_row) DO UPDATE
+SET measured_at = excluded.measured_at, memory_bytes = excluded.memory_bytes, latency_ms = excluded.latency_ms, fault = excluded.fault,
+    since = CASE WHEN (r.fault IS NULL) = (excluded.fault IS NULL) THEN r.since ELSE excluded.since END
+WHERE r.measured_at <= excluded.measured_at;
+
+-- name: find_redis :maybe
+-- for: what was last found of Redis
+-- in: fresh_since
+-- out: memory_bytes, latency_ms, fault, since
+-- index: redis_state primary key
+-- note: an old look is none: nobody measures any more, because it is not configured any more
+SELECT memory_bytes, latency_ms, fault, since FROM redis_state WHERE measured_at >= %(fresh_since)s;
 
 -- name: list_user_changes :many
 -- for: new users and consent transitions by bin, from which the past of the user figures is reckoned back
@@ -129,56 +270,222 @@ GROUP BY instant;
 -- note: by state, which is the truth; their past has to be taken from the trail
 SELECT count(*) FROM campaigns WHERE state = 'running';
 
--- name: list_latest_events :many
--- for: the first look at the feed
--- in: most (events)
--- in: event_types text[] (those shown)
--- out: xid (text), id, received_at, event_type, status (lower case), phone, channel, body, intent, error_code,
---      delivery_seconds, is_auto_replied, campaign_name, recipients (of a campaign)
--- index: events (xid, id) of each partition, merged backwards; messages (provider_sid) and primary key, inbound_events
---        (message_sid), campaigns primary key
--- note: only what is projected, so that the feed never shows an effect before the figures do. Dead letters and what is
---       not shown are left out before the LIMIT: behind many of them in a row the feed would see nothing and stand still.
-SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
-       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
-       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
-FROM (SELECT * FROM events w WHERE (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
-        AND event_type = ANY (%(event_types)s)
-        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
-      ORDER BY xid DESC, id DESC LIMIT %(most)s) AS e
-CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
-                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
-                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
+-- name: list_feed_rows :many
+-- for: the log between two places as the live feed sees it
+-- in: after_xid, after_id (exclusive); until_xid, until_id (inclusive); most (events); newest: the last of them, else the first
+-- out: xid (text), id, received_at, source (event type and variant; NULL: without effect), message_id, campaign_id,
+--      campaign_name, phone, channel, body, intent, is_auto_replied, error_code (of this event), delivery_seconds,
+--      recipients (of a campaign), people (whose consent changed), consent_source, reason, severity, message; oldest first
+-- index: events (xid, id) of each partition, merged; dead_letters (received_on, dedupe_key), messages primary key and
+--        (provider_sid), inbound_events (message_sid), campaigns primary key
+-- note: every event of the range, also what is not shown, so that a read costs the same whatever it holds and the place
+--       moves on. The branch that is not asked for is not begun. Only a START is looked up in the ledger: whether it
+--       opened anything depends on the state it found.
+SELECT e.xid::text, e.id, e.received_at,
+       CASE WHEN d.id IS NULL AND (coalesce(m.id, i.id) IS NOT NULL OR split_part(e.event_type, '.', 1) IN ('campaign', 'audience', 'alert')) THEN concat_ws(' ', e.event_type, CASE e.event_type
+           WHEN 'receipt.received' THEN r.status
+           WHEN 'inbound.received' THEN CASE i.intent WHEN 'stop' THEN 'stopped' WHEN 'start' THEN (
+               SELECT 'started' FROM consent_history(ARRAY[i.from_phone]) AS h WHERE h.message_sid = r.sid AND h.state_before <> h.state_after) END
+           WHEN 'audience.changed' THEN CASE WHEN c.opened > 0 AND c.closed > 0 THEN 'changed' WHEN c.closed > 0 THEN 'stopped' WHEN c.opened > 0 THEN 'started' END
+           END) END AS source,
+       m.id AS message_id, coalesce(m.campaign_id, r.campaign_id) AS campaign_id, coalesce(p.name, r.campaign_name) AS campaign_name,
+       coalesce(i.from_phone, m.recipient_phone) AS phone, coalesce(i.channel, m.channel) AS channel,
+       i.body, i.intent, i.is_auto_replied, r.error_code,
+       CASE WHEN r.status IN ('delivered', 'read') THEN m.delivery_us / 1e6::float8 END AS delivery_seconds, r.recipients,
+       CASE WHEN i.intent IN ('stop', 'start') THEN 1 ELSE c.opened + c.closed END AS people, coalesce(c.source, CASE WHEN i.id IS NOT NULL THEN 'inbound' END) AS consent_source,
+       e.payload ->> 'Reason' AS reason, e.payload ->> 'Severity' AS severity, e.payload ->> 'Message' AS message
+FROM (
+    (SELECT xid, id, received_on, dedupe_key, received_at, event_type, payload FROM events
+     WHERE NOT %(newest)s AND (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)
+     ORDER BY xid, id LIMIT %(most)s)
+    UNION ALL
+    (SELECT xid, id, received_on, dedupe_key, received_at, event_type, payload FROM events
+     WHERE %(newest)s AND (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)
+     ORDER BY xid DESC, id DESC LIMIT %(most)s)
+) AS e
+CROSS JOIN LATERAL (
+    SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid, lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status,
+           CASE WHEN e.payload ->> 'ErrorCode' ~ '^[1-9][0-9]{0,8}$' THEN (e.payload ->> 'ErrorCode')::integer END AS error_code,
+           CASE WHEN is_own THEN (e.payload ->> 'CampaignId')::uuid END AS campaign_id, CASE WHEN is_own THEN e.payload ->> 'CampaignName' END AS campaign_name,
+           CASE WHEN is_own THEN (e.payload ->> 'Recipients')::bigint END AS recipients
+    FROM (SELECT e.event_type LIKE 'campaign.%%' AS is_own) AS t -- a webhook may carry any parameter
+) AS r
+LEFT JOIN dead_letters d ON (d.received_on, d.dedupe_key) = (e.received_on, e.dedupe_key) AND d.resolved_at IS NULL
 LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-LEFT JOIN campaigns c ON c.id = m.campaign_id
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
-ORDER BY e.xid DESC, e.id DESC;
-
--- name: list_events_after :many
--- for: what the feed shows next
--- in: xid, id (the last event shown), most (events), event_types text[]
--- out: as list_latest_events, oldest first
--- index: as list_latest_events
--- note: the row comparison is what lets the index begin at the place
-SELECT e.xid::text, e.id, e.received_at, e.event_type, CASE e.event_type WHEN 'message.refused' THEN 'failed' ELSE r.status END AS status, coalesce(i.from_phone, m.recipient_phone) AS phone,
-       coalesce(i.channel, m.channel) AS channel, i.body, i.intent, m.error_code,
-       m.delivery_us / 1e6::float8 AS delivery_seconds, i.is_auto_replied,
-       coalesce(c.name, e.payload ->> 'CampaignName') AS campaign_name, (e.payload ->> 'Recipients')::bigint AS recipients
-FROM (SELECT * FROM events w WHERE (xid, id) > (%(xid)s::xid8, %(id)s) AND (xid, id) <= (SELECT c.xid, c.id FROM log_cursors c WHERE c.reader = 'projector')
-        AND event_type = ANY (%(event_types)s)
-        AND NOT EXISTS (SELECT FROM dead_letters d WHERE (d.received_on, d.dedupe_key) = (w.received_on, w.dedupe_key) AND d.resolved_at IS NULL)
-      ORDER BY xid, id LIMIT %(most)s) AS e
-CROSS JOIN LATERAL (SELECT coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS sid,
-                           lower(coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus')) AS status) AS r
-LEFT JOIN messages m ON m.id = CASE e.event_type WHEN 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
-                                                 WHEN 'message.refused' THEN (e.payload ->> 'MessageId')::uuid END
-LEFT JOIN inbound_events i ON e.event_type = 'inbound.received' AND i.message_sid = r.sid
-LEFT JOIN campaigns c ON c.id = m.campaign_id
-WHERE m.id IS NOT NULL OR i.id IS NOT NULL OR e.event_type LIKE 'campaign.%%'
+LEFT JOIN messages m ON m.id = CASE
+    WHEN e.event_type = 'receipt.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = r.sid)
+    WHEN e.event_type = 'inbound.received' THEN (SELECT s.id FROM messages s WHERE s.provider_sid = i.replies_to)
+    WHEN e.event_type LIKE 'message.%%' AND d.id IS NULL THEN (e.payload ->> 'MessageId')::uuid END
+LEFT JOIN campaigns p ON p.id = coalesce(m.campaign_id, r.campaign_id)
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum((change ->> 0)::bigint) FILTER (WHERE change ->> 3 = 'OPT_IN'), 0)::bigint AS opened,
+           coalesce(sum((change ->> 0)::bigint) FILTER (WHERE change ->> 3 IN ('OPT_OUT', 'STOP')), 0)::bigint AS closed, min(change ->> 4) AS source
+    FROM jsonb_array_elements(CASE e.event_type WHEN 'audience.changed' THEN e.payload -> 'consent' END) AS change
+) AS c ON e.event_type = 'audience.changed'
 ORDER BY e.xid, e.id;
 
+-- name: find_story_message :maybe
+-- for: one message by its id or its SID, with its campaign and its place in the outbox
+-- in: id uuid or NULL; sid
+-- out: as StoryMessage; first_at and last_at bound what is known of it
+-- index: messages primary key and (provider_sid), campaigns and outbox primary keys
+-- note: two branches and no OR, so that each goes by its own index
+SELECT m.id, m.provider_sid, m.campaign_id, c.name AS campaign_name, m.recipient_phone, m.channel, m.sender, m.country, m.status, m.error_code, m.skip_reason, m.in_reply_to,
+       m.queued_at, coalesce(m.queued_at, m.first_seen_at, m.last_seen_at) AS first_at,
+       coalesce(greatest(m.last_seen_at, m.answered_at, m.skipped_at), m.queued_at) AS last_at,
+       m.delivery_us / 1e6::float8 AS delivery_seconds, o.due_at, o.defer_reason, o.attempts
+FROM messages m
+LEFT JOIN campaigns c ON c.id = m.campaign_id
+LEFT JOIN outbox o ON o.message_id = m.id
+WHERE m.id = coalesce((SELECT s.id FROM messages s WHERE s.provider_sid = %(sid)s), %(id)s::uuid);
+
+-- name: list_message_events :many
+-- for: everything the log holds about a message
+-- in: names text[]: its SID and its id; most
+-- out: received_at, event_type, xid (text), id, is_live, payload, dead_reason (NULL: projected, or not yet); in the log's order
+-- index: events_subject of each partition; dead_letters (received_on, dedupe_key)
+-- note: callbacks name the SID, our own events the id; one probe for each day of the log
+SELECT e.received_at, e.event_type, e.xid::text, e.id, e.is_live, e.payload, d.reason AS dead_reason
+FROM events e
+LEFT JOIN dead_letters d ON (d.received_on, d.dedupe_key) = (e.received_on, e.dedupe_key) AND d.resolved_at IS NULL
+WHERE event_subject(e.payload) = ANY (%(names)s::text[]) AND e.event_type <> 'inbound.received'
+ORDER BY e.xid, e.id
+LIMIT %(most)s;
+
+-- name: list_replies :many
+-- for: what was answered to a message
+-- in: sid
+-- out: received_at, message_sid, intent, body, is_auto_replied; oldest first
+-- index: inbound_events (replies_to)
+-- note: an inbound message answers the last one to its sender within 72 hours
+SELECT received_at, message_sid, intent, body, is_auto_replied FROM inbound_events WHERE replies_to = %(sid)s ORDER BY received_at, id;
+
+-- name: find_server_version :one
+-- for: what database this is
+-- out: postgresql (like 18.1)
+-- note: without what a distribution adds behind it
+SELECT split_part(current_setting('server_version'), ' ', 1) AS postgresql;
+
+-- name: load_outbox :one
+-- for: what waits to be handed over, and since when the oldest might have been
+-- out: waiting (20,000 means: that many or more), oldest_due_at: of running campaigns and replies
+-- index: outbox_due, one probe for each running campaign
+-- note: counting stops, because a campaign may have millions of recipients. Ordered by campaign_id also where it is NULL:
+--       only so the planner sees that the index has the order
+SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT 20000) AS counted)::integer AS waiting,
+       least((SELECT min(first.due_at)
+              FROM campaigns c
+              CROSS JOIN LATERAL (SELECT o.due_at FROM outbox o WHERE o.campaign_id = c.id AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+                                  ORDER BY o.due_at LIMIT 1) AS first
+              WHERE c.state = 'running'),
+             (SELECT o.due_at FROM outbox o WHERE o.campaign_id IS NULL AND o.claimed_by IS NULL AND o.unsure_since IS NULL
+              ORDER BY o.campaign_id, o.due_at LIMIT 1)) AS oldest_due_at;
+
+-- name: list_resources :many
+-- for: what hosts and processes use at present, for a scrape
+-- in: now, beating_since
+-- out: host, kind (host, web, worker), metric, value: mean of a host, sum of the means of a kind's living processes
+-- index: resource_rollups primary key
+-- note: as load_utilization; a host that nobody is alive on is left out
+WITH used AS (
+    SELECT host, kind, pid, metric, sum(sum) / sum(count) AS mean FROM resource_rollups
+    WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(now)s::timestamptz) - interval '1 minute' AND bucket <= %(now)s
+    GROUP BY host, kind, pid, metric
+), living AS (
+    SELECT DISTINCT kind, host, pid FROM processes WHERE beat_at >= %(beating_since)s
+    UNION
+    SELECT 'host', host, 0 FROM processes WHERE beat_at >= %(beating_since)s
+)
+SELECT host, kind, metric, sum(mean) AS value FROM used JOIN living USING (host, kind, pid) GROUP BY host, kind, metric;
+
+-- name: load_database_counters :one
+-- for: the size of this database and what PostgreSQL counts of it, for a scrape
+-- out: bytes; commits, rollbacks, deadlocks; blocks_hit, blocks_read
+-- note: counted by PostgreSQL itself; the size is asked of the file system, some hundred files
+SELECT pg_database_size(datid) AS bytes, xact_commit AS commits, xact_rollback AS rollbacks, blks_hit AS blocks_hit, blks_read AS blocks_read, deadlocks
+FROM pg_stat_database WHERE datname = current_database();
+
+-- name: list_request_totals :many
+-- for: all requests there ever were, for a scrape
+-- out: route, method, status_class, requests, microseconds (sum), sketch
+-- index: request_rollups primary key
+-- note: a row for each route, method and class that was ever asked for
+SELECT route, method, status_class, requests, microseconds, sketch FROM request_totals;
+
+-- name: list_pipeline_totals :many
+-- for: all live webhooks there ever were, by stage
+-- out: stage, dead, microseconds (sum), sketch
+-- index: pipeline_rollups primary key
+-- note: two rows
+SELECT stage, dead, microseconds, sketch FROM pipeline_rollups WHERE grain = 'total';
+
+-- name: try_hold_export :one
+-- for: being the only one that exports to OpenTelemetry
+-- out: is_mine
+-- note: a lock of the session, gone with it; the figures are the whole engine's, so a second exporter would double them
+SELECT pg_try_advisory_lock(hashtext('export'), 1) AS is_mine;
+
+-- name: add_canaries :exec
+-- for: the canaries of the batch, by the minute they were sent in, and when they were applied
+-- in: now; rows of log_batch
+-- index: canary_rollups primary key
+-- note: in the transaction that makes the effect; kept for a day by whoever adds one
+WITH added AS (
+    INSERT INTO canary_rollups AS r (minute, received_at, applied_at)
+    SELECT date_trunc('minute', received_at), max(received_at), %(now)s FROM log_batch WHERE event_type = 'canary.sent' GROUP BY 1
+    ON CONFLICT (minute) DO UPDATE SET applied_at = excluded.applied_at
+    RETURNING minute
+)
+DELETE FROM canary_rollups WHERE minute < (SELECT max(minute) FROM added) - interval '1 day';
+
+-- name: find_way :one
+-- for: whether what comes in still gets through to the alerts
+-- out: evaluated_at (NULL: never); received_at of the newest canary that was applied before that (NULL: none)
+-- index: canary_rollups primary key
+-- note: backwards, and at most a day of rows
+SELECT nullif(t.ticked_at, '-infinity') AS evaluated_at,
+       (SELECT received_at FROM canary_rollups WHERE applied_at <= t.ticked_at ORDER BY minute DESC LIMIT 1) AS received_at
+FROM evaluator_ticks t;
+
+-- name: take_ping :maybe
+-- for: one ping a minute over all workers
+-- in: now, before (the last one must be older)
+-- out: tried_at
+-- index: deadman_pings primary key
+-- note: whoever moves tried_at pings; committed before the ping, so that one who dies over it costs a minute, not a second ping
+UPDATE deadman_pings SET tried_at = %(now)s WHERE tried_at <= %(before)s RETURNING tried_at;
+
+-- name: record_ping :exec
+-- for: what came of a ping
+-- in: now, fault (NULL: it was taken)
+-- index: deadman_pings primary key
+-- note: the time of the last good one stays beside the fault
+UPDATE deadman_pings SET fault = %(fault)s, pinged_at = CASE WHEN %(fault)s::text IS NULL THEN %(now)s ELSE pinged_at END;
+
+-- name: hold_ping :exec
+-- for: why no ping is sent
+-- in: fault
+-- index: deadman_pings primary key
+-- note: written once, and not each time somebody looks
+UPDATE deadman_pings SET fault = %(fault)s WHERE fault IS DISTINCT FROM %(fault)s;
+
+-- name: forget_pings :exec
+-- for: a dead-man's switch that was switched off
+-- note: a worker with one writes anew within a minute
+UPDATE deadman_pings SET tried_at = '-infinity', pinged_at = NULL, fault = NULL WHERE tried_at > '-infinity' OR fault IS NOT NULL;
+
+-- name: list_channel_states :many
+-- for: whether people can be told
+-- out: name, failing_since
+-- note: a handful of rows
+SELECT name, failing_since FROM notification_channels WHERE is_enabled ORDER BY failing_since NULLS LAST;
+
+-- name: load_pings :one
+-- for: how the dead-man's switch is doing
+-- out: tried_at (NULL: never), pinged_at, fault
+-- index: deadman_pings primary key
+-- note: one row
+SELECT nullif(tried_at, '-infinity') AS tried_at, pinged_at, fault FROM deadman_pings;
 -- name: load_server :one
 -- for: what may be known about this server: versions, the statistics' beginning, pg_stat_statements and the rights to it
 -- out: database, role, major, started_at, statistics_began_at, statements_schema, statements_version, is_loaded,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
@@ -24,9 +25,10 @@ async def bury_faulty_events(conn: Connection) -> None:
     await SQL.bury_faulty_events.execute(conn)
 
 
-async def bury_batch(conn: Connection, reason: str) -> None:
-    """Turn the batch in `log_batch` into dead letters for one reason."""
-    await SQL.bury_batch.execute(conn, {"reason": reason})
+async def bury_event(conn: Connection, reason: str) -> UUID:
+    """Turn the one event in `log_batch` into a dead letter; return its key."""
+    key: UUID = await SQL.bury_event.value(conn, {"reason": reason})
+    return key
 
 
 async def read_batch(conn: Connection, ids: Sequence[int]) -> None:

@@ -17,6 +17,7 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 PROJECTOR = "projector"
+INTAKE_MINUTES_KEPT = timedelta(hours=25)  # a scrape reads them all; windows of a day need no more
 _NEWEST_XID = str(2**64 - 1)
 
 
@@ -37,6 +38,15 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class IntakeTotal:
+    """Webhooks of one type with one outcome: accepted, duplicate, refused, `rejected: ` and the reason."""
+
+    event_type: str
+    outcome: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """A place in the log: everything up to and including (xid, id) has been read."""
 
@@ -54,7 +64,8 @@ async def append_events(
     try:
         return await SQL.append_events.one(conn, Appended, parameters)
     except CheckViolation:  # a day without partition: an import, or a worker that was away for a week
-        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         return await SQL.append_events.one(conn, Appended, parameters)
 
 
@@ -66,7 +77,8 @@ async def append_own_events(conn: Connection, events: Sequence[Event]) -> None:
         ):  # a savepoint in the caller's transaction, which must outlive a missing day
             await SQL.append_own_events.execute(conn, _as_columns(events))
     except CheckViolation:
-        await ensure_partitions(conn, {event.received_at.date() for event in events})
+        async with transaction(conn):
+            await _make_missing_partitions(conn, events)
         await SQL.append_own_events.execute(conn, _as_columns(events))
 
 
@@ -83,6 +95,12 @@ async def ensure_partitions(conn: Connection, days: Iterable[date]) -> None:
     await SQL.ensure_event_partitions.execute(conn, {"days": sorted(days)})
 
 
+async def _make_missing_partitions(conn: Connection, events: Sequence[Event]) -> None:
+    """Make the partitions that an insert did not find; the lock is held until the outermost transaction ends."""
+    await SQL.await_partition_makers.execute(conn)
+    await ensure_partitions(conn, {event.received_at.date() for event in events})
+
+
 async def ensure_coming_partitions(conn: Connection, today: date) -> None:
     """Make the partitions of yesterday to a week from today."""
     await ensure_partitions(conn, [today + timedelta(days=days) for days in range(-1, 8)])
@@ -97,6 +115,16 @@ async def add_intake_counts(
     await SQL.add_intake_counts.execute(
         conn, {"source": source} | {name: list(column) for name, column in zip(names, columns, strict=True)}
     )
+
+
+async def add_up_intake(conn: Connection, now: datetime) -> None:
+    """Keep the minutes of INTAKE_MINUTES_KEPT, and of those before only their sums."""
+    await SQL.add_up_intake.execute(conn, {"before": now - INTAKE_MINUTES_KEPT})
+
+
+async def list_intake_totals(conn: Connection) -> list[IntakeTotal]:
+    """Return how many webhooks ever came, by what became of them."""
+    return await SQL.list_intake_totals.many(conn, IntakeTotal)
 
 
 async def prepare_reader(conn: Connection) -> None:

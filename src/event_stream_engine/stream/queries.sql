@@ -7,7 +7,8 @@
 -- note: binary arrays (%%b): escaping JSON for a text array costs 37 us an event, this 4 us (measured);
 --       sorted by key, so that two processes taking the same retries, or the intake and the drain of one process
 --       counting the same minute, cannot lock each other in a circle;
---       the counters commit with the events, so that received = accepted + duplicate holds after any crash
+--       the counters commit with the events, so that received = accepted + duplicate holds after any crash;
+--       a canary is no webhook and counts nowhere
 WITH incoming AS (
     SELECT received_at, event_type, dedupe_key, payload
     FROM unnest(%(received_at)b::timestamptz[], %(event_type)b::text[], %(dedupe_key)b::uuid[], %(payload)b::text[])
@@ -22,6 +23,7 @@ WITH incoming AS (
 ), counts AS (
     SELECT event_type, count(*) AS offered, (SELECT count(*) FROM appended a WHERE a.event_type = i.event_type) AS accepted
     FROM incoming i
+    WHERE event_type <> 'canary.sent'
     GROUP BY event_type
 ), counted AS (
     INSERT INTO intake_counts (minute, source, event_type, outcome, events)
@@ -31,7 +33,7 @@ WITH incoming AS (
     ORDER BY event_type, outcome
     ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events
 )
-SELECT sum(accepted)::bigint AS accepted, sum(offered - accepted)::bigint AS duplicate FROM counts;
+SELECT coalesce(sum(accepted), 0)::bigint AS accepted, coalesce(sum(offered - accepted), 0)::bigint AS duplicate FROM counts;
 
 -- name: append_own_events :exec
 -- for: events the engine makes itself, in the transaction of what they tell
@@ -56,11 +58,39 @@ FROM unnest(%(minute)s::timestamptz[], %(event_type)s::text[], %(outcome)s::text
 ORDER BY minute, event_type, outcome
 ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events;
 
+-- name: add_up_intake :exec
+-- for: minutes of the intake that are no longer kept
+-- in: before
+-- index: intake_counts primary key
+-- note: one statement, so that a sum over both tables never falls; a row that a second worker has taken is gone for the first.
+--       What a process counts late, for a minute of long ago, is taken the next time
+WITH past AS (
+    DELETE FROM intake_counts WHERE minute < %(before)s RETURNING event_type, outcome, events
+)
+INSERT INTO intake_totals AS t (event_type, outcome, events)
+SELECT event_type, outcome, sum(events)::bigint FROM past GROUP BY event_type, outcome ORDER BY event_type, outcome
+ON CONFLICT (event_type, outcome) DO UPDATE SET events = t.events + excluded.events;
+
+-- name: list_intake_totals :many
+-- for: all webhooks that ever came, by what became of them
+-- out: event_type, outcome, events
+-- note: some rows for each minute that is kept and each process
+SELECT event_type, outcome, sum(events)::bigint AS events
+FROM (SELECT event_type, outcome, events FROM intake_counts UNION ALL SELECT event_type, outcome, events FROM intake_totals) AS counted
+GROUP BY event_type, outcome;
+
 -- name: ensure_event_partitions :exec
 -- for: partitions of the days that are about to be written
 -- in: days date[]
 -- note: a day at a time inside one statement; ensure_event_partition does nothing for a day that is there
 SELECT ensure_event_partition(day) FROM unnest(%(days)s::date[]) AS day;
+
+-- name: await_partition_makers :exec
+-- for: an insert that found no partition, before it makes one and tries again
+-- note: another session's commit shows its new partition in the catalogue a moment before this session is told to forget
+--       what it knows of the table; ensure_event_partition would then do nothing and the insert fail once more. That
+--       session gives its lock back only after it has told everybody.
+LOCK TABLE events IN SHARE UPDATE EXCLUSIVE MODE;
 
 -- name: try_reader_lock :one
 -- for: being the only one that projects, until the end of the transaction
@@ -135,15 +165,17 @@ SELECT received_on, dedupe_key, event_type, reason, clock_timestamp() FROM fault
 ON CONFLICT (received_on, dedupe_key)
 DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
 
--- name: bury_batch :exec
--- for: the whole batch, of one event, becomes dead letters with a reason that only the database knew
+-- name: bury_event :one
+-- for: the batch, of one event, becomes a dead letter with a reason that only the database knew
 -- in: reason
+-- out: dedupe_key
 -- index: dead_letters (received_on, dedupe_key)
 -- note: reached by halving a refused batch
 INSERT INTO dead_letters (received_on, dedupe_key, event_type, reason, died_at)
 SELECT received_on, dedupe_key, event_type, %(reason)s, clock_timestamp() FROM log_batch
 ON CONFLICT (received_on, dedupe_key)
-DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL;
+DO UPDATE SET reason = excluded.reason, died_at = excluded.died_at, attempts = dead_letters.attempts + 1, resolved_at = NULL
+RETURNING dedupe_key;
 
 -- name: begin_reading :exec
 -- for: a reader at the beginning of the log

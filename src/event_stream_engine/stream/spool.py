@@ -60,13 +60,14 @@ class Spool:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._lock, self.path = _own_file(folder)
         try:
             self._db = _open_or_set_aside(self.path)
         except BaseException:
             self._lock.close()
             raise
+        self.used_bytes = self._measure()
         self._adopt_orphans(folder)
         for made in (folder, folder.parent):  # the names themselves must survive a power cut
             _sync_folder(made)
@@ -86,10 +87,12 @@ class Spool:
             (event.received_at.isoformat(), event.event_type, event.dedupe_key.bytes, event.payload)
             for event in events
         ]
-        if self._used_bytes() > self._limit_bytes:
+        self.used_bytes = self._measure()
+        if self.used_bytes > self.limit_bytes:
             raise Unavailable("The spool is full: bring the database back or raise ESE_SPOOL_LIMIT_MB.")
         with self._db:
             self._db.executemany(_INSERT, [(*row, _checksum(*row)) for row in rows])
+        self.used_bytes = self._measure()
 
     @_refusing()
     def take(self, most: int) -> list[tuple[int, Event]]:
@@ -123,8 +126,9 @@ class Spool:
     def remove(self, numbers: Sequence[int]) -> None:
         with self._db:
             self._db.executemany("DELETE FROM spooled WHERE id = ?", [(number,) for number in numbers])
+        self.used_bytes = self._measure()
 
-    def _used_bytes(self) -> int:
+    def _measure(self) -> int:
         pages, free, size = (
             self._db.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")

@@ -5,7 +5,6 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from uuid import uuid4
 
 import psycopg
@@ -16,16 +15,24 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import open_pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest import canary
 from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.postgres_pools import note_pool
+from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.resources import run_sampler
+from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.stream.spool import Spool
-from event_stream_engine.web import chart_bundle, probes
+from event_stream_engine.web import chart_bundle, exposition, probes
 from event_stream_engine.web.api import (
+    alert_rules,
+    alerts,
     analytics,
     audience,
     campaign_figures,
@@ -33,27 +40,40 @@ from event_stream_engine.web.api import (
     compliance,
     database,
     effectiveness,
+    feed,
     imports,
     inbound,
+    incident_policy,
+    incident_reports,
+    incidents,
+    messages,
     metrics,
     monitoring,
+    notifications,
     replies,
+    resources,
     rules,
     segments,
+    silences,
     templates,
     users,
 )
 from event_stream_engine.web.auth import require_role
+from event_stream_engine.web.bodies import BodyLimits
 from event_stream_engine.web.errors import answer_errors
+from event_stream_engine.web.feed_words import write_step
 from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
+from event_stream_engine.web.pages.banner import load_firing
 from event_stream_engine.web.pages.rooms import PAGES
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets
+from event_stream_engine.web.request_trails import AccessLog, RequestSpans
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.webhooks import Webhooks
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
+UPLOADS = ("/api/v1/imports",)
 QUERY_MS = 10_000  # a page that takes longer has lost its reader, and must not hold a connection
 
 
@@ -64,25 +84,29 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        process_id, started_at = uuid4(), clock.now()
+        started_at = clock.now()
+        process = processes.Process(uuid4(), "web", started_at, started_at, 0)
         spool = await asyncio.to_thread(Spool, settings.data_dir / "spool", settings.spool_limit_bytes)
-        intake = Intake(database_url, spool, process_id, clock)
+        intake = Intake(database_url, spool, process.id, clock)
         async with open_pool(
             database_url, "ese-web", largest=POOL_CONNECTIONS, statement_timeout_ms=QUERY_MS
         ) as pool:
-            feed = Feed(pool)
-            resources = Resources(settings, pool, clock, feed)
-            app.state.resources = resources
+            live = Feed(pool, write_step)
+            watch = HealthWatch(database_url, clock)
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock)
             taking_in = asyncio.create_task(intake.run())
             taking_in.add_done_callback(_end_process_on_failure)
             tasks = [
                 taking_in,
-                asyncio.create_task(feed.run()),
-                asyncio.create_task(
-                    _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
-                ),
+                asyncio.create_task(live.run()),
+                asyncio.create_task(watch.run()),
+                asyncio.create_task(run_sampler(settings, database_url, process, clock, asyncio.Event())),
+                asyncio.create_task(_beat(shared, intake, process)),
             ]
+            if settings.deadman_url is not None:
+                tasks.append(asyncio.create_task(_send_canaries(intake, clock)))
             try:
                 yield
             finally:
@@ -91,11 +115,14 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
                 await asyncio.gather(*tasks, return_exceptions=True)
                 with suppress(psycopg.Error, PoolTimeout):
                     async with pool.connection() as conn:
-                        await processes.end(conn, process_id)
+                        await processes.end(conn, process.id)
                 spool.close()
 
     app.router.lifespan_context = lifespan
-    return _Split(webhooks, protect(app, settings.public_url))
+    limited = BodyLimits(app, UPLOADS)
+    logged = AccessLog(limited) if settings.log_format == "json" else limited
+    split = _Split(webhooks, protect(logged, settings.public_url))
+    return RequestSpans(split) if tracing.is_on() else split
 
 
 def compose_routes() -> FastAPI:
@@ -114,12 +141,32 @@ def compose_routes() -> FastAPI:
         compliance,
         monitoring,
         database,
+        resources,
     )
-    for api in (*figures, metrics, users, segments, imports, templates, campaigns, rules, replies):
+    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
+    for api in (
+        *figures,
+        feed,
+        messages,
+        metrics,
+        users,
+        segments,
+        imports,
+        templates,
+        campaigns,
+        rules,
+        replies,
+        alert_rules,
+        alerts,
+        silences,
+        *about_incidents,
+        notifications,
+    ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
-        app.include_router(page, dependencies=may_read)
+        app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
+    app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)
     app.router.routes += [
@@ -138,12 +185,20 @@ def _end_process_on_failure(task: "asyncio.Task[None]") -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
+async def _send_canaries(intake: Intake, clock: Clock) -> None:
+    """Send a canary now and at the beginning of each minute; one that is not taken is missed, which is its purpose."""
+    while True:
+        with suppress(Unavailable, Invalid):
+            await intake.accept(canary.make_canary(clock.now()))
+        await asyncio.sleep(canary.seconds_to_next(clock.now()))
+
+
 async def _beat(resources: Resources, intake: Intake, process: processes.Process) -> None:
     while True:
         with suppress(psycopg.Error, PoolTimeout):  # its silence is the message
             async with resources.pool.connection() as conn:
                 now = resources.clock.now()
-                await processes.beat(conn, replace(process, beat_at=now, spooled=intake.spooled_events))
+                await processes.beat(conn, processes.refresh(process, now, intake.spooled))
                 await note_pool(conn, process.id, resources.pool.get_stats(), now)
         # psycopg may answer a cancellation in the middle of a query with an error of its own, which is suppressed above.
         if (task := asyncio.current_task()) is not None and task.cancelling():

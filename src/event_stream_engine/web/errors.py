@@ -118,7 +118,7 @@ def _redirect_to_sign_in(request: Request) -> Response:
 
 
 async def _answer_database_error(request: Request, error: OperationalError) -> Response:
-    _LOG.warning("request %s: the database is away: %s", request_id_of(request), type(error).__name__)
+    _LOG.warning("the database is away: %s", type(error).__name__)
     return await _answer_engine_error(
         request, Unavailable("The database does not answer right now. Try again in a moment.")
     )
@@ -153,7 +153,7 @@ async def _answer_http_exception(request: Request, error: HTTPException) -> Resp
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
     # The server logs the traceback; this line ties it to what the person sees.
-    _LOG.error("request %s failed: %s", request_id_of(request), type(error).__name__)
+    _LOG.error("a request failed: %s", type(error).__name__)
     return answer_problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -27,6 +27,11 @@ def format_number(value: float | None) -> str:
     return text if value >= 0 or text == "0" else _MINUS + text
 
 
+def format_plain(value: float) -> str:
+    """Write a number as a field of a form takes it: no separators, no digits that say nothing."""
+    return f"{round(value, 4):.10g}"
+
+
 def format_percent(value: float | None) -> str:
     """Write 0..100 with two decimals and without the sign, which the page sets smaller."""
     return UNKNOWN if value is None else f"{value:,.2f}"

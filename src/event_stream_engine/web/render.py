@@ -1,6 +1,7 @@
 """Pages from templates, and the files they load."""
 
 import hashlib
+from datetime import timedelta
 from functools import lru_cache
 from os import PathLike, stat_result
 from pathlib import Path
@@ -14,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from event_stream_engine.access.roles import Role
+from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.analytics.catalogue import METRICS
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.web import formats, wording
@@ -28,6 +30,9 @@ ROOMS = (
     ("/audience", "Audience"),
     ("/inbound", "Inbound"),
     ("/compliance", "Compliance"),
+    ("/alerts", "Alerts"),
+    ("/incidents", "Incidents"),
+    ("/settings", "Settings"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
 
@@ -71,10 +76,16 @@ _TEMPLATES.globals |= {
     "chart_bundle_url": BUNDLE_URL,
     "chart_themes": {"light": theme("light"), "dark": theme("dark")},
     "sparkline": draw_sparkline,
+    "two_hours": timedelta(hours=2),
     "metric": METRICS.__getitem__,  # an unknown slug is a fault of the page
+    "ALERT_STATES": wording.ALERT_STATES,
+    "ALERT_SEVERITIES": wording.ALERT_SEVERITIES,
+    "ALERT_STEPS": wording.ALERT_STEPS,
     "CAMPAIGN_STATES": wording.CAMPAIGN_STATES,
     "CONSENT_STATES": wording.CONSENT_STATES,
     "IMPORT_STATES": wording.IMPORT_STATES,
+    "INCIDENT_SEVERITIES": wording.INCIDENT_SEVERITIES,
+    "INCIDENT_STATES": wording.INCIDENT_STATES,
     "INTENT_NAMES": wording.INTENT_NAMES,
     "SOURCE_NAMES": wording.SOURCE_NAMES,
     "MESSAGE_STATUSES": wording.MESSAGE_STATUSES,
@@ -82,7 +93,9 @@ _TEMPLATES.globals |= {
     "VIOLATIONS": wording.VIOLATIONS,
 }
 _TEMPLATES.filters |= {
+    "measured": format_value,
     "number": formats.format_number,
+    "plain": formats.format_plain,
     "percent": formats.format_percent,
     "figure": formats.format_figure,
     "change": formats.format_change,
@@ -102,17 +115,25 @@ _TEMPLATES.filters |= {
 
 
 def render(request: Request, template: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """Render a page. Besides `context` it sees `request`, `scheme`, `principal` and `csrf_token`, None when nobody is signed in."""
+    """Render a page. Besides `context` it sees `request`, `scheme`, what fires, `principal` and `csrf_token`, None when nobody is signed in."""
     state = request.state
     everywhere = {
         "request": request,
         "principal": getattr(state, "principal", None),
         "csrf_token": getattr(state, "csrf_token", None),
         "scheme": _chosen_scheme(request),
+        "firing": getattr(state, "firing", ()),
+        "may_acknowledge": may_write(request),
     }
     return HTMLResponse(
         _TEMPLATES.get_template(template).render(everywhere | context), status_code=status_code
     )
+
+
+def may_change(request: Request) -> bool:
+    """Return whether who looks at a page may change rules and settings."""
+    principal = getattr(request.state, "principal", None)
+    return principal is not None and principal.role >= Role.admin
 
 
 def may_write(request: Request) -> bool:

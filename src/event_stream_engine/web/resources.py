@@ -1,13 +1,17 @@
 """What every request handler may use: made once at start, found at `app.state.resources`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from event_stream_engine.infra.database import Pool
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.feed import Feed
+from event_stream_engine.monitoring.readings import Readout
+from event_stream_engine.monitoring.watch import HealthWatch
+from event_stream_engine.web.firing import Firing
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,10 @@ class Resources:
     pool: Pool
     clock: Clock
     feed: Feed
+    readout: Readout
+    watch: HealthWatch
+    intake: Intake
+    firing: Firing = field(default_factory=Firing)
 
 
 def resources_of(request: Request) -> Resources:

@@ -3,6 +3,28 @@
 import re
 
 # state: (mark, name)
+ALERT_STATES = {
+    "ok": ("delivered", "ok"),
+    "pending": ("warning", "pending"),
+    "firing": ("failed", "firing"),
+    "acknowledged": ("warning", "acknowledged"),
+    "resolved": ("delivered", "resolved"),
+    "no_data": ("unknown", "no data"),
+}
+ALERT_SEVERITIES = {
+    "critical": ("failed", "critical"),
+    "warning": ("warning", "warning"),
+    "info": ("accent", "info"),
+}
+ALERT_STEPS = {
+    "fired": "Fired",
+    "told": "Notice",
+    "held_back": "No notice",
+    "no_data": "No data",
+    "acknowledged": "Acknowledged",
+    "action": "Action",
+    "resolved": "Resolved",
+}
 CAMPAIGN_STATES = {
     "draft": ("unknown", "draft"),
     "scheduled": ("in-flight", "scheduled"),
@@ -73,6 +95,18 @@ _STEP_MARKS = {
     "denied": "warning",
     "refused": "failed",
 }
+INCIDENT_STATES = {
+    "open": ("failed", "open"),
+    "acknowledged": ("warning", "acknowledged"),
+    "mitigated": ("in-flight", "mitigated"),
+    "resolved": ("delivered", "resolved"),
+}
+INCIDENT_SEVERITIES = {
+    "critical": ("failed", "critical"),
+    "high": ("warning", "high"),
+    "medium": ("in-flight", "medium"),
+    "low": ("unknown", "low"),
+}
 _REASONS = {
     "consent_stop": "Said STOP",
     "consent_opt_out": "Opted out",
@@ -94,6 +128,7 @@ _ACTIONS = {
     "campaign.started": "Started",
     "campaign.paused": "Paused",
     "campaign.resumed": "Resumed",
+    "campaign.rate_lowered": "Rate lowered",
     "campaign.completed": "Completed",
     "campaign.cancelled": "Cancelled",
 }

@@ -8,6 +8,7 @@ import psycopg
 from event_stream_engine.analytics import rollups
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import IDLE_SECONDS, pause
 
@@ -15,7 +16,9 @@ REST_SECONDS = 60.0
 _logger = logging.getLogger(__name__)
 
 
-async def run_compactor(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_compactor(
+    url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Compact until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
@@ -23,7 +26,9 @@ async def run_compactor(url: str, clock: Clock, stopping: asyncio.Event) -> None
             async with conn:
                 while not stopping.is_set():
                     # Between two days the projector gets its turn.
-                    await pause(stopping, IDLE_SECONDS if await compact_once(conn, clock) else REST_SECONDS)
+                    is_more = await compact_once(conn, clock)
+                    came_round()
+                    await pause(stopping, IDLE_SECONDS if is_more else REST_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the compactor waits for the database: %s", str(error).strip().splitlines()[0])
             await pause(stopping, 1)

@@ -13,6 +13,7 @@ from event_stream_engine.campaigns import erasure
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream import erasure as log_erasure
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import pause
@@ -23,7 +24,14 @@ LATE_FOR = timedelta(days=7)  # how long callbacks about somebody erased are loo
 _logger = logging.getLogger(__name__)
 
 
-async def run_eraser(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_eraser(
+    settings: Settings,
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    *,
+    came_round: CameRound = unwatched,
+) -> None:
     """Erase until told to stop; what is interrupted is done again."""
     late_at = clock.now()
     while not stopping.is_set():
@@ -37,6 +45,8 @@ async def run_eraser(settings: Settings, url: str, clock: Clock, stopping: async
                         late_at = now + LATE_EVERY
                     for one in await list_erasures(conn):
                         await finish(conn, settings.secret_key, one, clock)
+                        came_round()
+                    came_round()
                     await pause(stopping, IDLE_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the eraser waits for the database: %s", type(error).__name__)

@@ -17,11 +17,18 @@ from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
+from event_stream_engine.monitoring.loops import Rounds
+from event_stream_engine.monitoring.resources import drop_old_resources, run_sampler
 from event_stream_engine.stream import log
+from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
+from event_stream_engine.worker.deadman import run_deadman
 from event_stream_engine.worker.eraser import run_eraser
+from event_stream_engine.worker.escalator import run_escalator
+from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
+from event_stream_engine.worker.notifier import run_notifier
 from event_stream_engine.worker.observer import run_observer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
@@ -35,41 +42,61 @@ _logger = logging.getLogger(__name__)
 
 async def run_worker(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
     """Work until told to stop; the batch in hand is finished."""
+    started_at = clock.now()
+    process = processes.Process(uuid4(), "worker", started_at, started_at, 0)
     async with AsyncExitStack() as resources:
         # Without credentials there is nobody to hand messages to; everything else goes on.
         provider = None
         if settings.twilio_account_sid and settings.twilio_auth_tokens:
             provider = await resources.enter_async_context(open_provider(settings))
+            process = replace(process, provider=settings.provider)
+        rounds = Rounds(clock)
+        watch = rounds.watch
+        live = Live(settings.secret_key, clock)
         tasks = await resources.enter_async_context(asyncio.TaskGroup())
         if provider is not None:
-            tasks.create_task(run_sender(settings, url, clock, stopping, provider))
-            tasks.create_task(run_runner(url, clock, stopping, provider))
-        tasks.create_task(run_projector(url, Live(settings.secret_key, clock), stopping))
-        tasks.create_task(run_compactor(url, clock, stopping))
-        tasks.create_task(run_verifier(url, clock, stopping))
-        tasks.create_task(run_sealer(settings, url, clock, stopping))
-        tasks.create_task(run_checker(url, clock, stopping))
-        tasks.create_task(run_importer(settings, url, clock, stopping))
-        tasks.create_task(run_eraser(settings, url, clock, stopping))
-        tasks.create_task(run_observer(url, clock, stopping))
-        tasks.create_task(_beat(url, clock, stopping))
+            tasks.create_task(
+                run_sender(settings, url, clock, stopping, provider, came_round=watch("sender"))
+            )
+            tasks.create_task(run_runner(url, clock, stopping, provider, came_round=watch("runner")))
+        tasks.create_task(run_projector(url, live, stopping, came_round=watch("projector")))
+        tasks.create_task(run_compactor(url, clock, stopping, came_round=watch("compactor")))
+        tasks.create_task(run_verifier(url, clock, stopping, came_round=watch("verifier")))
+        tasks.create_task(run_sealer(settings, url, clock, stopping, came_round=watch("sealer")))
+        tasks.create_task(run_checker(url, clock, stopping, came_round=watch("checker")))
+        tasks.create_task(run_observer(url, clock, stopping, came_round=watch("observer")))
+        tasks.create_task(run_auditor(settings, url, clock, stopping, came_round=watch("auditor")))
+        tasks.create_task(run_evaluator(url, clock, stopping, came_round=watch("evaluator")))
+        tasks.create_task(run_escalator(url, clock, stopping, came_round=watch("escalator")))
+        tasks.create_task(run_notifier(settings, url, clock, stopping, came_round=watch("notifier")))
+        tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
+        tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
+        tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
+        tasks.create_task(_beat(url, clock, stopping, process, rounds))
+        tasks.create_task(run_sampler(settings, url, process, clock, stopping))
+        if settings.telemetry.metrics:
+            from event_stream_engine.worker.exporter import run_exporter  # noqa: PLC0415 - an extra that may not be there
+
+            tasks.create_task(run_exporter(settings, url, clock, stopping))
 
 
-async def _beat(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def _beat(
+    url: str, clock: Clock, stopping: asyncio.Event, process: processes.Process, rounds: Rounds
+) -> None:
     """Give a sign of life; now and then make the log's coming partitions and clear away what has run out."""
-    now = clock.now()
-    process = processes.Process(uuid4(), "worker", now, now, 0)
-    upkeep_at = now
+    upkeep_at = process.started_at
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-worker", statement_timeout_ms=5000) as conn:
                 while not stopping.is_set():
                     now = clock.now()
-                    await processes.beat(conn, replace(process, beat_at=now))
+                    await processes.beat(conn, replace(process, beat_at=now, loops=rounds.describe()))
                     if now >= upkeep_at:
+                        await log.add_up_intake(conn, now)
                         await log.ensure_coming_partitions(conn, now.date())
                         await delete_expired_sessions(conn, now)
                         await delete_past_attempts(conn, now)
+                        await drop_old_resources(conn, now)
                         upkeep_at = now + UPKEEP
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)

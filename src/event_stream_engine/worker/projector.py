@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 
-from event_stream_engine.analytics import rollups, senders
+from event_stream_engine.analytics import rollups, senders, totals
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.ingest import projection
 from event_stream_engine.ingest.projection import Live
-from event_stream_engine.monitoring import pipeline
+from event_stream_engine.monitoring import canary, pipeline
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream import dead_letters, log
 
 BATCH_EVENTS = 10_000
@@ -78,18 +80,22 @@ async def run_halving(
 
 
 async def _project(conn: Connection, live: Live, most: int) -> int:
-    async with transaction(conn):
-        place = await log.lock_place(conn)
-        if place is None:
-            return 0
-        count = await log.read_batch(conn, place, most)
-        if count:
-            await projection.apply_batch(conn, live)
-            await rollups.add_changes(conn)
-            await senders.add_new(conn, live.secret_key)
-            await pipeline.add_batch(conn)
-            await log.move_place(conn, place)
-        return count
+    with tracing.span("project batch") as span:
+        async with transaction(conn):
+            place = await log.lock_place(conn)
+            if place is None:
+                return 0
+            count = await log.read_batch(conn, place, most)
+            span.note({"ese.batch.after": f"{place.xid}/{place.id}", "ese.batch.events": count})
+            if count:
+                await projection.apply_batch(conn, live)
+                await rollups.add_changes(conn)
+                await totals.add_batch(conn)
+                await senders.add_new(conn, live.secret_key)
+                await pipeline.add_batch(conn)
+                await canary.add_batch(conn, live.clock.now())
+                await log.move_place(conn, place)
+            return count
 
 
 async def _bury_next(conn: Connection, reason: str) -> int:
@@ -99,8 +105,10 @@ async def _bury_next(conn: Connection, reason: str) -> int:
             return 0
         count = await log.read_batch(conn, place, 1)
         if count:
-            await dead_letters.bury_batch(conn, reason)
+            key = await dead_letters.bury_event(conn, reason)
+            await pipeline.add_batch(conn, is_buried=True)
             await log.move_place(conn, place)
+            _logger.error("an event became a dead letter: %s", reason, extra={"event_key": str(key)})
         return count
 
 
@@ -120,6 +128,7 @@ async def _replay(conn: Connection, live: Live, ids: list[int]) -> None:
             await _read_letters(conn, ids)
             await projection.apply_batch(conn, live)
             await rollups.add_changes(conn)
+            await totals.add_batch(conn)
             await senders.add_new(conn, live.secret_key)
             await dead_letters.resolve_batch(conn)
     except REFUSALS as error:
@@ -130,7 +139,7 @@ async def _replay(conn: Connection, live: Live, ids: list[int]) -> None:
             return
         async with transaction(conn):
             await _read_letters(conn, ids)
-            await dead_letters.bury_batch(conn, f"{type(error).__name__}: {error.diag.message_primary}")
+            await dead_letters.bury_event(conn, f"{type(error).__name__}: {error.diag.message_primary}")
 
 
 async def _read_letters(conn: Connection, ids: list[int]) -> None:
@@ -150,7 +159,9 @@ async def catch_up(url: str, live: Live, on_progress: Callable[[int], None]) -> 
                 await asyncio.sleep(IDLE_SECONDS)
 
 
-async def run_projector(url: str, live: Live, stopping: asyncio.Event) -> None:
+async def run_projector(
+    url: str, live: Live, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Project until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
@@ -158,7 +169,9 @@ async def run_projector(url: str, live: Live, stopping: asyncio.Event) -> None:
             async with conn:
                 while not stopping.is_set():
                     # Asked first, because a batch that turns out empty costs a transaction over all working tables.
-                    if not (await log.has_waiting(conn) and await run_once(conn, live)):
+                    is_busy = await log.has_waiting(conn) and await run_once(conn, live)
+                    came_round()
+                    if not is_busy:
                         await pause(stopping, IDLE_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the projector waits for the database: %s", str(error).strip().splitlines()[0])

@@ -171,13 +171,13 @@ async def _project(conn: Connection, last: log.Place) -> int:
         return await _read_and(lambda conn: projection.apply_batch(conn, None), conn, most, last)
 
     async def bury_next(reason: str) -> int:
-        return await _read_and(lambda conn: dead_letters.bury_batch(conn, reason), conn, 1, last)
+        return await _read_and(lambda conn: dead_letters.bury_event(conn, reason), conn, 1, last)
 
     return await run_halving(project, bury_next, BATCH_EVENTS)
 
 
 async def _read_and(
-    apply: Callable[[Connection], Awaitable[None]], conn: Connection, most: int, last: log.Place | None
+    apply: Callable[[Connection], Awaitable[object]], conn: Connection, most: int, last: log.Place | None
 ) -> int:
     async with transaction(conn):
         place = await log.load_place(conn, READER)

@@ -17,6 +17,7 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Conflict, Invalid
 from event_stream_engine.messaging import deliveries
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream.log import try_hold_reader
 from event_stream_engine.worker.projector import pause
 from event_stream_engine.worker.reconciler import Provider, reconcile
@@ -29,17 +30,27 @@ RECONCILING = timedelta(minutes=1)
 _logger = logging.getLogger(__name__)
 
 
-async def run_runner(url: str, clock: Clock, stopping: asyncio.Event, provider: Provider) -> None:
+async def run_runner(
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    provider: Provider,
+    *,
+    came_round: CameRound = unwatched,
+) -> None:
     """Run campaigns until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-runner") as conn, asyncio.TaskGroup() as tasks:
                 await deliveries.prepare_queueing(conn)
                 while not stopping.is_set() and not await try_hold_reader(conn, RUNNER):
+                    came_round()
                     await pause(stopping, STANDBY_SECONDS)
                 tasks.create_task(_reconcile(url, clock, stopping, provider))
                 while not stopping.is_set():
-                    if not await run_once(conn, clock):
+                    is_busy = await run_once(conn, clock)
+                    came_round()
+                    if not is_busy:
                         await pause(stopping, IDLE_SECONDS)
         except* psycopg.Error as errors:
             error = errors.exceptions[0]
@@ -76,7 +87,7 @@ async def _start(conn: Connection, campaign_id: UUID, now: datetime) -> None:
     except Conflict as conflict:  # somebody was quicker
         _logger.info("%s", conflict)
     except Invalid as fault:
-        _logger.error("campaign %s could not start: %s", campaign_id, fault)
+        _logger.error("a campaign could not start: %s", fault, extra={"campaign_id": str(campaign_id)})
         async with transaction(conn):
             await campaigns.unschedule_campaign(conn, ACTOR, campaign_id, str(fault), now)
 

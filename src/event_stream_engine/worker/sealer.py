@@ -19,6 +19,7 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.errors import Conflict
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.worker.projector import pause
 
 SEAL_SECONDS = 1.0
@@ -26,7 +27,14 @@ LOG_EVERY = timedelta(minutes=1)
 _logger = logging.getLogger(__name__)
 
 
-async def run_sealer(settings: Settings, url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_sealer(
+    settings: Settings,
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    *,
+    came_round: CameRound = unwatched,
+) -> None:
     """Seal until told to stop, while no other worker does; a lost database is waited for."""
     while not stopping.is_set():
         try:
@@ -34,20 +42,28 @@ async def run_sealer(settings: Settings, url: str, clock: Clock, stopping: async
                 while not await try_hold_seal(conn):
                     if stopping.is_set():
                         return
+                    came_round()
                     await pause(stopping, SEAL_SECONDS)
-                await _seal(conn, _Anchoring(settings.data_dir / FILE_NAME), clock, stopping)
+                await _seal(conn, _Anchoring(settings.data_dir / FILE_NAME), clock, stopping, came_round)
         except (psycopg.Error, OSError, Conflict) as error:
             _logger.error("the audit trail is not sealed: %s", str(error).strip().splitlines()[0])
             await pause(stopping, 5 * SEAL_SECONDS)
 
 
-async def _seal(conn: Connection, anchoring: "_Anchoring", clock: Clock, stopping: asyncio.Event) -> None:
+async def _seal(
+    conn: Connection,
+    anchoring: "_Anchoring",
+    clock: Clock,
+    stopping: asyncio.Event,
+    came_round: CameRound,
+) -> None:
     head = await find_head(conn)
     anchoring.compare(None if head is None else Anchor(head.number, head.hash, head.sealed_at))
     while not stopping.is_set():
         sealed = await _seal_next(conn, clock.now())
         if sealed is not None:
             anchoring.note(Anchor(sealed.number, sealed.hash, clock.now()))
+        came_round()
         if sealed is None or sealed.rows < BATCH_ROWS:
             await pause(stopping, SEAL_SECONDS)
 

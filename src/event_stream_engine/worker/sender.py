@@ -23,10 +23,12 @@ from event_stream_engine.campaigns.claiming import Batch, claim_messages, claim_
 from event_stream_engine.campaigns.compliance import Order, Verdict
 from event_stream_engine.campaigns.outbox import REPLIES, Ready
 from event_stream_engine.campaigns.recording import Answer, find_opted_out, record_answers
+from event_stream_engine.infra import tracing
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.provider import Accepted, Outcome, OutgoingMessage, Postponed, Unknown
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.worker.projector import pause
 
 CALLS = 128  # at a time
@@ -47,14 +49,20 @@ class Provider(Protocol):
 
 
 async def run_sender(
-    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, provider: Provider
+    settings: Settings,
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    provider: Provider,
+    *,
+    came_round: CameRound = unwatched,
 ) -> None:
     """Hand messages over until told to stop; calls that have begun are finished and recorded."""
     unrecorded: list[Answer] = []  # what the provider said while the database was away
     while not stopping.is_set():
         try:
             async with open_sender(settings, url, clock, provider) as sender:
-                await sender.run(stopping, unrecorded)
+                await sender.run(stopping, unrecorded, came_round)
         except* psycopg.Error as errors:
             error = errors.exceptions[0]
             _logger.warning("the sender waits for the database: %s", str(error).strip().splitlines()[0])
@@ -97,7 +105,7 @@ class Sender:
     let_go: list[str] = field(default_factory=list)  # people whose lock is no longer needed
     woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def run(self, stopping: asyncio.Event, unrecorded: list[Answer]) -> None:
+    async def run(self, stopping: asyncio.Event, unrecorded: list[Answer], came_round: CameRound) -> None:
         """Claim, call and record until told to stop. `unrecorded`: answers still to be written, before and after."""
         for left in unrecorded:
             self.answers.put_nowait(left)
@@ -109,6 +117,7 @@ class Sender:
                 try:
                     while not stopping.is_set():
                         await self._rest(await self.prepare())
+                        came_round()
                 finally:
                     waking.cancel()
                     # Also when the database is lost: what the provider says is still to be heard.
@@ -215,6 +224,14 @@ class Sender:
         return age < timedelta(seconds=FRESH_SECONDS)
 
     async def _call(self, message: OutgoingMessage) -> Outcome:
+        with tracing.span("send message", {"ese.message.id": str(message.message_id)}, kind="client") as span:
+            outcome = await self._ask_provider(message)
+            span.note({"ese.outcome": type(outcome).__name__.lower()})
+            if isinstance(outcome, Unknown):
+                span.fail("no answer")
+            return outcome
+
+    async def _ask_provider(self, message: OutgoingMessage) -> Outcome:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 return await self.provider.send_message(message)
@@ -222,7 +239,7 @@ class Sender:
             return Unknown("no answer in time")
         except Exception as error:
             # A fault of ours: whether it came before or after the provider had the message, nobody can tell.
-            _logger.exception("handing message %s over failed", message.message_id)
+            _logger.exception("handing a message over failed", extra={"message_id": str(message.message_id)})
             return Unknown(type(error).__name__)
 
     def _learn(self, outcome: Outcome | None) -> None:

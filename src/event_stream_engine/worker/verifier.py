@@ -11,6 +11,7 @@ from event_stream_engine.analytics.self_check import Bucket
 from event_stream_engine.infra.database import Connection, connect, snapshot, transaction
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging import deliveries
+from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.stream import log
 from event_stream_engine.worker.projector import IDLE_SECONDS, pause
 
@@ -18,13 +19,16 @@ CHECK_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
 
-async def run_verifier(url: str, clock: Clock, stopping: asyncio.Event) -> None:
+async def run_verifier(
+    url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
     """Verify until told to stop; a lost database is waited for."""
     while not stopping.is_set():
         try:
             async with await open_verifier(url) as conn:
                 while not stopping.is_set():
                     await verify_once(conn, clock, SystemRandom())
+                    came_round()
                     await pause(stopping, CHECK_SECONDS)
         except psycopg.Error as error:
             _logger.warning("the verifier waits for the database: %s", str(error).strip().splitlines()[0])

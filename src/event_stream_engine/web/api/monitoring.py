@@ -1,26 +1,23 @@
-"""The dashboard's objects and the live feed."""
+"""The dashboard's objects."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
 
 from event_stream_engine.analytics.catalogue import load_metric
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.monitoring import feed
+from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.dashboard import Kpi, load_dashboard
-from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period
+from event_stream_engine.monitoring.health import load_health
+from event_stream_engine.monitoring.parts import STATES
+from event_stream_engine.web.periods import PERIOD_PARAMETERS, read_period, refuse_unknown
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/monitoring", tags=["monitoring"])
-KEEPALIVE_SECONDS = 15.0
 
 
 @router.get("/dashboard", openapi_extra=PERIOD_PARAMETERS)
@@ -37,64 +34,46 @@ async def show_dashboard(request: Request) -> dict[str, Any]:
         "system_health": found.system_health,
         "performance_metrics": found.performance_metrics,
         "kpis": [_describe_kpi(kpi) for kpi in found.kpis],
-        "health": [asdict(row) for row in found.health],
+        "health": [{"name": row.name, "state": row.state, "text": row.text} for row in found.health],
         "unknown": found.unknown,
     }
 
 
-@router.get("/events")
-async def list_events(
-    request: Request,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    after: Annotated[
-        str | None, Query(description="id of the last event seen; then what came after it")
-    ] = None,
-) -> dict[str, Any]:
-    """The newest events, newest first; with `after` those that followed, oldest first."""
-    async with resources_of(request).pool.connection() as conn:
-        if after is None:
-            events = await feed.list_latest(conn, limit)
-        else:
-            events = await feed.list_after(conn, feed.parse_place(after), limit)
-    return {"live_events": [feed.describe_event(event) for event in events]}
+@router.get("/health")
+async def show_health(request: Request) -> dict[str, Any]:
+    """Each part of the engine: its state, since when, what follows and what to do, and the numbers behind it."""
+    refuse_unknown(request, ())
+    resources = resources_of(request)
+    now = resources.clock.now()
+    async with resources.pool.connection() as conn:
+        health = await load_health(conn, now)
+        living = await processes.list_live(conn, now)
+    parts = [asdict(row) | {"since": row.since and format_instant(row.since)} for row in health.rows]
+    return {
+        "as_of": format_instant(now),
+        "state": max((row.state for row in health.rows), key=STATES.index),
+        "parts": parts,
+        "processes": [_describe_process(process) for process in living],
+        "unknown": {
+            f"parts.{row.slug}.figures.{name}": row.text
+            for row in health.rows
+            for name, value in row.figures.items()
+            if value is None
+        },
+    }
 
 
-@router.get("/events/stream", response_class=StreamingResponse)
-async def stream_events(
-    request: Request,
-    last_event_id: Annotated[
-        str | None, Header(description="as a browser sends it when it reconnects")
-    ] = None,
-    after: Annotated[str | None, Query(description="the same for whoever cannot send the header")] = None,
-) -> StreamingResponse:
-    """Server-sent events from now on, or from `Last-Event-ID` (or `after`) on, without gap or repetition."""
-    begin = last_event_id or after
-    place = feed.parse_place(begin) if begin else None
-    return StreamingResponse(
-        _stream(resources_of(request).feed.watch(place)),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
-
-
-async def _stream(events: AsyncIterator[feed.FeedEvent]) -> AsyncIterator[bytes]:
-    yield b"retry: 1000\n\n"
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            # Not wait_for: a keep-alive must not cancel the wait for the next event.
-            await asyncio.wait({coming}, timeout=KEEPALIVE_SECONDS)
-            if not coming.done():
-                yield b": still here\n\n"
-                continue
-            event = coming.result()
-            if event is None:
-                return
-            data = orjson.dumps(feed.describe_event(event))
-            yield b"id: %b\nevent: feed\ndata: %b\n\n" % (feed.format_place(event.place).encode(), data)
-            coming = asyncio.ensure_future(anext(events, None))
-    finally:
-        coming.cancel()
+def _describe_process(process: processes.Process) -> dict[str, Any]:
+    return {
+        "kind": process.kind,
+        "host": process.host,
+        "pid": str(process.pid),
+        "version": process.version,
+        "started_at": format_instant(process.started_at),
+        "beat_at": format_instant(process.beat_at),
+        "provider": process.provider,
+        "loops": process.loops,
+    }
 
 
 def _describe_window(window: Window) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -11,16 +10,16 @@ from starlette.responses import Response
 
 from event_stream_engine.analytics import campaign_progress
 from event_stream_engine.analytics.campaign_progress import CampaignMessage
-from event_stream_engine.audit.trails import TrailEntry, list_of_subject
+from event_stream_engine.audit.trails import list_of_subject
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.infra.database import snapshot
-from event_stream_engine.kernel.clock import parse_instant
 from event_stream_engine.kernel.errors import NotFound
 from event_stream_engine.messaging.error_codes import describe_error_code
-from event_stream_engine.web.formats import format_duration, format_number
+from event_stream_engine.web.decisions import describe_decision
+from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
-from event_stream_engine.web.wording import STEPS, word_reason
+from event_stream_engine.web.wording import word_reason
 
 router = APIRouter(prefix="/campaigns", include_in_schema=False)
 
@@ -53,8 +52,9 @@ async def show_decision(request: Request, campaign_id: UUID, message_id: UUID) -
         room="campaigns",
         tab="/campaigns",
         campaign=campaign,
+        message_id=message_id,
         phone=found[0].recipient_phone,
-        decisions=[_describe_decision(entry) for entry in trail if entry.after],
+        decisions=[describe_decision(entry.at, entry.action, entry.after) for entry in trail if entry.after],
         zone=resources.settings.timezone,
     )
 
@@ -76,46 +76,3 @@ def describe_message(message: CampaignMessage, now: datetime) -> MessageRow:
     else:
         why = ""
     return MessageRow(message, why, at)
-
-
-def _describe_decision(entry: TrailEntry) -> dict[str, Any]:
-    """Return a decision with all six steps, also those it did not reach."""
-    after = entry.after or {}
-    taken = {step["step"]: step for step in after.get("steps", ())}
-    steps = []
-    for slug, name in STEPS.items():
-        step = taken.get(slug, {})
-        microseconds = step.get("microseconds")
-        seconds = None if microseconds is None else microseconds / 1e6
-        steps.append(
-            {
-                "name": name,
-                "outcome": step.get("outcome"),
-                "why": _describe_step(step),
-                "seconds": seconds,
-                "took": "" if microseconds is None else _format_microseconds(microseconds),
-            }
-        )
-    until = after.get("defer_until")
-    return {
-        "at": entry.at,
-        "outcome": after.get("outcome") or entry.action.removeprefix("compliance."),
-        "reason": after.get("reason"),
-        "evidence": after.get("evidence"),
-        "until": parse_instant(until) if until else None,
-        "steps": steps,
-    }
-
-
-def _describe_step(step: dict[str, Any]) -> str:
-    if step.get("reason"):
-        return word_reason(step["reason"])
-    if zones := step.get("zones"):
-        return ", ".join(zones)
-    if code := step.get("code"):
-        return f"{code} {describe_error_code(int(code)).description}"
-    return str(step.get("sid") or "")
-
-
-def _format_microseconds(microseconds: int) -> str:
-    return f"{format_number(microseconds)} µs" if microseconds < 1000 else format_duration(microseconds / 1e6)

@@ -1,8 +1,11 @@
 """Every page that only who has signed in may see."""
 
 from event_stream_engine.web.pages import (
+    alert_rules,
+    alerts,
     audience,
     audience_figures,
+    banner,
     campaign,
     campaign_forms,
     campaign_messages,
@@ -10,12 +13,18 @@ from event_stream_engine.web.pages import (
     compliance,
     database,
     definitions,
+    escalation,
     imports,
     inbound,
+    incident,
+    incidents,
     monitoring,
+    notifications,
     replies,
     rules,
     segments,
+    settings,
+    stories,
     templates,
 )
 
@@ -38,5 +47,14 @@ PAGES = tuple(
         definitions,
         compliance,
         database,
+        stories,
+        banner,
+        alert_rules,
+        alerts,
+        settings,
+        incidents,
+        incident,
+        escalation,
+        notifications,
     )
 )

@@ -18,6 +18,10 @@ const readers = {
   words: (control) => control.value.split(/[,\n]/).map((word) => word.trim()).filter(Boolean),
   instant: (control) => (control.value ? instantIn(control.dataset.zone, control.value) : null),
   optional: (control) => (control.value.trim() === "" ? null : control.value),
+  labels: (control) => Object.fromEntries(control.value.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => {
+    const [name, ...value] = line.split("=");
+    return [name.trim(), value.join("=").trim()];
+  })),
   json: (control) => JSON.parse(control.value || "{}"),
 };
 

@@ -2,6 +2,7 @@
 
 // A page where something runs says itself how often it wants to be asked for, as long as it runs.
 const refreshMs = () => Number(document.querySelector("[data-every-ms]")?.dataset.everyMs) || 30_000;
+const RETRY_MS = 5000;
 const freshness = document.getElementById("freshness");
 const liveness = document.getElementById("liveness");
 let refreshedAt = performance.now();
@@ -10,6 +11,8 @@ let refreshing = false;
 let wanted = false;
 let due = 0;
 let signedOut = false;
+let failing = false;
+let healthState = "";
 let streamState = "";
 
 /** Make `old` like `fresh` and keep what the reader holds: focus, open pop-overs and details, scroll, selection. */
@@ -35,6 +38,17 @@ function morph(old, fresh) {
   olds.slice(freshes.length).forEach((child) => child.remove());
 }
 
+/** Take over the parts of another page that are here, too. */
+function adopt(page) {
+  for (const part of document.querySelectorAll("[data-live][id]")) {
+    const fresh = page.getElementById(part.id);
+    if (fresh && !part.isEqualNode(fresh)) {
+      morph(part, fresh);
+      part.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
+    }
+  }
+}
+
 async function refresh() {
   if (refreshing || signedOut || document.hidden) return;
   refreshing = true;
@@ -45,22 +59,18 @@ async function refresh() {
     if (answer.type === "opaqueredirect" || answer.status === 401) {
       signedOut = true;
     } else if (answer.ok) {
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const part of document.querySelectorAll("[data-live][id]")) {
-        const fresh = page.getElementById(part.id);
-        if (fresh && !part.isEqualNode(fresh)) {
-          morph(part, fresh);
-          part.dispatchEvent(new CustomEvent("live:changed", { bubbles: true }));
-        }
-      }
+      adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
       refreshedAt = performance.now();
+      failing = false;
+    } else {
+      failing = true;
     }
   } catch {
-    // Away for now; how old the figures are is shown until it is back.
+    failing = true; // away for now; how old the figures are is shown until it is back
   }
   tookMs = performance.now() - began;
   refreshing = false;
-  schedule(wanted ? soonMs() : Math.max(refreshMs(), 3 * tookMs));
+  schedule(failing ? RETRY_MS : wanted ? soonMs() : Math.max(refreshMs(), 3 * tookMs));
   showFreshness();
 }
 
@@ -77,7 +87,7 @@ function soonMs() {
 function showFreshness() {
   const isStale = performance.now() - refreshedAt > Math.max(2 * refreshMs(), 10_000);
   document.documentElement.toggleAttribute("data-stale", isStale || signedOut);
-  const state = signedOut ? "signed out" : isStale ? "stale" : streamState || `${refreshMs() / 1000} s`;
+  const state = signedOut ? "signed out" : failing ? "retrying" : healthState || (isStale ? "stale" : streamState || `${refreshMs() / 1000} s`);
   if (liveness.textContent !== state) liveness.textContent = state;
 }
 
@@ -91,9 +101,21 @@ if (freshness) {
     streamState = detail;
     showFreshness();
   });
+  document.addEventListener("health:state", ({ detail }) => {
+    healthState = detail;
+    showFreshness();
+  });
+  document.addEventListener("live:fresh", ({ detail }) => adopt(detail));
   document.addEventListener("live:refresh", refresh);
   document.addEventListener("visibilitychange", refresh);
   schedule(refreshMs());
   setInterval(showFreshness, 5000);
   showFreshness();
+} else {
+  // A page that holds still, like a form, still says what fires.
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch("/alerts/banner", { headers: { accept: "text/html" }, redirect: "manual" }).catch(() => null);
+    if (answer?.ok) adopt(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  }, 30_000);
 }

@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0008_postgres"
-down_revision = "0005_compliance"
+down_revision = "0013_incidents"
 
 
 def upgrade() -> None:
