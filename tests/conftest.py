@@ -15,9 +15,11 @@ import pytest
 from psycopg import sql
 
 from event_stream_engine.cli.session import prepare_database
+from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.embedded import embedded_postgres, find_system_postgres
 from event_stream_engine.kernel.clock import SettableClock, SystemClock
 from tests.engine import Engine, make_settings, running_engine
+from tests.observed import Observed
 
 # A cluster that dies with the run need not survive a power cut. The kill tests start their own without these.
 THROW_AWAY = {
@@ -89,6 +91,17 @@ async def engine(database_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
     """A running engine on a fresh database, by the system's clock."""
     async with running_engine(database_url, make_settings(tmp_path), SystemClock()) as running:
         yield running
+
+
+@pytest.fixture
+async def observed(database_url: str, clock: SettableClock) -> AsyncIterator[Observed]:
+    """A fresh database whose statements are counted from here on, looked at by the test's clock."""
+    async with (
+        await connect(database_url, "test-observer") as conn,
+        await connect(database_url, "test") as worker,
+    ):
+        await conn.execute("SELECT pg_stat_statements_reset()")  # of the whole server, so that there is room
+        yield Observed(conn, worker, clock)
 
 
 @pytest.fixture
