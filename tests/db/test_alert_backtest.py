@@ -1,6 +1,7 @@
 """Rules tried on the past: the same state machine over what the roll-ups have kept."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,10 +21,7 @@ LATER = NOON + timedelta(days=3)
 
 @pytest.fixture
 async def conn(database_url: str) -> AsyncIterator[Connection]:
-    """A connection to a database with two campaigns: one that arrived by half, an hour later one that arrived."""
     async with await connect(database_url, "test") as opened:
-        await campaign(opened, database_url, "Bad", NOON, arrived=20, failed=20)
-        await campaign(opened, database_url, "Good", NOON + timedelta(hours=1), arrived=40, failed=0)
         yield opened
 
 
@@ -34,7 +32,12 @@ async def campaign(conn: Connection, url: str, name: str, at: datetime, *, arriv
     await project_all(url)
 
 
-async def test_a_rate_would_have_fired_for_as_long_as_nothing_better_was_known(conn: Connection) -> None:
+async def test_rates_would_have_fired_for_as_long_as_nothing_better_was_known(
+    conn: Connection, database_url: str
+) -> None:
+    """One campaign arrives by half, an hour later another one arrives."""
+    await campaign(conn, database_url, "Bad", NOON, arrived=20, failed=20)
+    await campaign(conn, database_url, "Good", NOON + timedelta(hours=1), arrived=40, failed=0)
     found = await try_rule(conn, RATE, LATER)
     assert found.reason is None
     [period] = found.periods
@@ -44,25 +47,15 @@ async def test_a_rate_would_have_fired_for_as_long_as_nothing_better_was_known(c
     assert {point.value for point in found.points} == {None, 50, 100}
     assert (found.until, found.until - found.since) == (LATER, timedelta(days=14))
 
-
-async def test_only_the_campaign_that_arrived_badly_would_have_fired_until_it_was_followed_no_longer(
-    conn: Connection,
-) -> None:
-    draft = Draft("Rate", "delivery_rate", "campaign", "below", 90, 91, "warning", minimum_sample=20)
-    found = await try_rule(conn, draft, NOON + timedelta(days=7))
+    by_campaign = replace(RATE, scope="campaign", window_seconds=None, clear_threshold=91)
+    found = await try_rule(conn, by_campaign, NOON + timedelta(days=7))
     [period] = found.periods
     assert (period.subject_name, period.peak) == ("Bad", 50)
-    assert (period.resolved_at or LATER) - period.fired_at == pytest.approx(
-        timedelta(hours=72), abs=timedelta(minutes=30)
-    )
+    followed = (period.resolved_at or LATER) - period.fired_at
+    assert followed == pytest.approx(timedelta(hours=72), abs=timedelta(minutes=30))
     assert found.subjects == 2
 
-
-async def test_too_small_a_sample_would_never_have_fired(conn: Connection) -> None:
-    draft = Draft(
-        "Rate", "delivery_rate", "all", "below", 90, 90, "warning", window_seconds=900, minimum_sample=100
-    )
-    assert (await try_rule(conn, draft, LATER)).periods == []
+    assert (await try_rule(conn, replace(RATE, minimum_sample=100), LATER)).periods == []
 
 
 async def test_a_metric_without_history_says_so(conn: Connection) -> None:

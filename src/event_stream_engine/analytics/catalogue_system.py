@@ -28,6 +28,11 @@ SYSTEM = Subject(
         Note("Web, Workers", "failed: none gave a sign of life in the last 15 s."),
         Note("Spool", "warning: events wait on disk."),
         Note("Dead letters", "warning: there are unresolved ones."),
+        Note("Notifications", "warning: a channel fails; failed: all do."),
+        Note(
+            "Dead-man's switch",
+            "failed: no ping was taken within two minutes, or none is sent because events do not get through.",
+        ),
     ),
     metrics=(
         Metric(

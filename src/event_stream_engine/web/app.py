@@ -86,11 +86,12 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
             tasks = [
                 taking_in,
                 asyncio.create_task(feed.run()),
-                asyncio.create_task(_send_canaries(intake, clock)),
                 asyncio.create_task(
                     _beat(resources, intake, processes.Process(process_id, "web", started_at, started_at, 0))
                 ),
             ]
+            if settings.deadman_url is not None:
+                tasks.append(asyncio.create_task(_send_canaries(intake, clock)))
             try:
                 yield
             finally:
