@@ -142,5 +142,5 @@ INSERT INTO alert_rules (name, metric, scope, window_seconds, comparison, thresh
     ('CPU usage above threshold',                   'host_cpu_percent',           'host',     300,   'above', 80,   70,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
     ('Memory usage above threshold',                'host_memory_percent',        'host',     300,   'above', 85,   80,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
     ('Disk usage above threshold',                  'disk_usage_percent',         'host',     300,   'above', 85,   80,   0,   60,  300, 'critical', 'high',     '{"area": "host"}', '{}', 'disk_usage_threshold'),
-    ('The connection pool is exhausted',            'pool_waiting',               'all',      300,   'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
+    ('The connection pool is exhausted',            'pool_waiting',               'all',      NULL,  'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
     ('Requests got no database connection',         'pool_timeouts',              'all',      300,   'above', 0,    0,    0,   0,   120, 'critical', 'high',     '{"area": "database"}', '{}', NULL);
