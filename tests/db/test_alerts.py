@@ -326,6 +326,17 @@ async def test_the_documents_example_fires_at_88_5_and_its_recovery_resolves_it(
     assert [(one.after, one.value) for one in moved] == [("resolved", 95.0)]
 
 
+async def test_a_campaign_whose_messages_are_mostly_in_flight_is_no_sample_yet(
+    conn: Connection, database_url: str
+) -> None:
+    await use(conn, "Campaign delivery rate below threshold")
+    campaign_id = await start(conn, 200)
+    await deliver(conn, database_url, campaign_id, arrived=40, failed=40)
+    assert await measure_and_evaluate(conn, NOON + timedelta(minutes=1)) == []
+    [fired] = await measure_and_evaluate(conn, NOON + timedelta(minutes=12))
+    assert fired.value == 20
+
+
 async def test_every_campaign_is_measured_by_one_query_and_its_rule_ends_with_it(
     conn: Connection, database_url: str
 ) -> None:

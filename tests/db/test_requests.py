@@ -167,7 +167,7 @@ async def test_failure_counts_as_500_and_a_client_that_left_as_unanswered(conn: 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await process.tell(conn, NOON)
-    left, broken = await list_route_requests(conn, Window(NOON - timedelta(hours=1), NOON), NOON)
+    broken, left = await list_route_requests(conn, Window(NOON - timedelta(hours=1), NOON), NOON)
     assert (broken.route, broken.requests.failed) == ("/break", 1)
     assert (left.route, left.method, left.unanswered, left.requests.failed) == ("unmatched", "other", 1, 0)
 

@@ -232,11 +232,11 @@ FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >=
 -- name: load_lag :one
 -- for: how far the projector is behind
 -- in: xid, id (its place)
--- out: events (10,000 means: that many or more), oldest_at
+-- out: events (10,000 means: that many or more), oldest_at (of live ones: the age of what is imported says nothing about us)
 -- index: events (xid, id)
 -- note: the order is what keeps the planner to the index; the count stops at 10,000, because this is asked for all the time and most of all when much is waiting
-SELECT count(*)::integer AS events, min(received_at) AS oldest_at
-FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
+SELECT count(*)::integer AS events, min(received_at) FILTER (WHERE is_live) AS oldest_at
+FROM (SELECT received_at, is_live FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
 -- for: the database itself, and unresolved dead letters
