@@ -95,12 +95,9 @@ async def test_partitions_count_as_their_table(observed: Observed) -> None:
     assert (table.counts.inserted, table.state.partitions >= 2) == (10, True)
     relations = {table.state.relation for table in (await observed.load()).tables}
     assert not any(name.startswith("events_") for name in relations)
-    keys = [
-        index
-        for index in await list_indexes(observed.conn, observed.clock.now())
-        if index.table_name == "events"
-    ]
-    assert len(keys) == 2
+    indexes = {index.relation for index in await list_indexes(observed.conn, observed.clock.now())}
+    assert "events_pkey" in indexes
+    assert not any(name.startswith("events_2") for name in indexes)
 
 
 async def test_growth_a_day_is_known_after_a_day(observed: Observed) -> None:
@@ -189,7 +186,9 @@ async def test_of_two_observers_one_looks_once_a_minute(observed: Observed, data
         stopping.set()
         await asyncio.gather(*observers)
     assert len(await observed.rows("SELECT minute FROM database_snapshots")) in (3, 4)
-    assert await try_hold_reader(observed.conn, OBSERVER)
+    async with asyncio.timeout(20):  # whoever looked has let go, and the next one may
+        while not await try_hold_reader(observed.conn, OBSERVER):
+            await asyncio.sleep(0.02)
 
 
 async def test_minute_is_looked_at_once_whoever_tries(observed: Observed) -> None:
