@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
@@ -75,10 +74,8 @@ OpenTelemetry has the same names without `_total`.
 """
 
 
-def write_documents(
-    folder: Annotated[Path, typer.Argument(help="where they go", file_okay=False)] = Path("docs"),
-) -> None:
-    """Write configuration.md, api.md, metrics.md and prometheus.md anew from the code."""
+def write_documents(folder: Path) -> None:
+    """Write every document anew."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, render in DOCUMENTS.items():
         (folder / name).write_text(render(), "utf-8")

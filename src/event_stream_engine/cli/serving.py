@@ -25,10 +25,6 @@ from event_stream_engine.infra.embedded import embedded_url, revive
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.monitoring.redis_server import require_package
-from event_stream_engine.web.app import build_app
-from event_stream_engine.web.chart_bundle import prepare_chart_bundle
-from event_stream_engine.web.connections import HttpProtocol
-from event_stream_engine.worker.main import run_worker
 
 DRAIN_SECONDS = 4  # a webhook is answered within 3; only open feeds last longer, and their viewers come back
 KEEP_ALIVE_SECONDS = 15
@@ -64,6 +60,11 @@ async def _serve(settings: Settings, url: str, fd: int | None) -> None:
 
 
 async def _serve_http(settings: Settings, url: str, fd: int | None) -> None:
+    # Here and not above, as cli/main.py says.
+    from event_stream_engine.web.app import build_app  # noqa: PLC0415
+    from event_stream_engine.web.chart_bundle import prepare_chart_bundle  # noqa: PLC0415
+    from event_stream_engine.web.connections import HttpProtocol  # noqa: PLC0415
+
     config = uvicorn.Config(
         build_app(settings, url, SystemClock()),
         host=settings.host,
@@ -97,6 +98,8 @@ async def work(supervised: Annotated[bool, typer.Option("--supervised", hidden=T
     require_package(settings.redis_url)
     stopping = _stop_on_signals()
     async with open_database(settings) as url, _traced(settings, "worker"):
+        from event_stream_engine.worker.main import run_worker  # noqa: PLC0415 - as in _serve_http
+
         await run_worker(settings, url, SystemClock(), stopping)
 
 
