@@ -34,7 +34,7 @@ run: setup ## Start the engine with demo traffic; Ctrl-C stops it
 
 test: setup-dev ## Run the whole test suite
 	@sh tests/provide_programs.sh
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup-dev ## Check format, lint, types, layers; run the quick tests
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make format" >&2; exit 1; }

@@ -65,7 +65,7 @@ async def test_a_metric_without_history_says_so(conn: Connection) -> None:
 
 async def test_violations_and_webhooks_have_a_history(conn: Connection) -> None:
     await conn.execute(
-        "INSERT INTO pipeline_rollups (minute, events, microseconds, slowest) VALUES (%s, 1, 1, 40e6)",
+        "INSERT INTO pipeline_rollups (grain, stage, bucket, events, microseconds, slowest, dead, sketch) VALUES ('quarter', 'applied', %s, 1, 1, 40e6, 0, '{}')",
         (NOON,),
     )
     slow = Draft("Slow", "webhook_processing_seconds", "all", "above", 30, 10, "critical", window_seconds=300)

@@ -63,7 +63,7 @@ class Way:
         return len(self.receiver.got) - before
 
     async def project(self) -> None:
-        while self.intake.spooled_events:  # its connection has only just been opened
+        while self.intake.spooled.events:  # its connection has only just been opened
             await asyncio.sleep(0.01)
         while await has_waiting(self.conn):
             if not await run_once(self.projector, Live(LIVE.secret_key, self.clock)):

@@ -143,15 +143,16 @@ async def test_prometheus_says_what_the_api_says(running: Running) -> None:
     for _ in range(2):  # a repetition
         assert await running.post("inbound", **stop) == 200
 
-    summary, inbound = {"messages_failed": 0}, {"total_inbound_24h": 0}
+    counted: tuple[int, ...] = ()
     async with asyncio.timeout(30):
-        while (summary["messages_failed"], inbound["total_inbound_24h"]) != (1, 1):
+        while counted != (6, 4, 1, 1):
             await asyncio.sleep(0.1)
             delivery = await running.get("/api/v1/analytics/delivery")
             summary, breakdown = delivery["execution_summary"], delivery["performance_breakdown"]
             inbound = (await running.get("/api/v1/analytics/inbound"))["inbound_analytics"]["volume_metrics"]
+            messages = (summary[f"messages_{what}"] for what in ("sent", "delivered", "failed"))
+            counted = (*messages, inbound["total_inbound_24h"])
     consent = (await running.get("/api/v1/analytics/consent"))["consent_analytics"]
-    assert (summary["messages_sent"], summary["messages_delivered"]) == (6, 4)
     expected: dict[str, Result] = {
         "count(up == 1)": {(): 1},
         "sum(ese_messages_sent_total)": {(): summary["messages_sent"]},
@@ -168,6 +169,11 @@ async def test_prometheus_says_what_the_api_says(running: Running) -> None:
             ("receipt.received", "accepted"): 11,
         },
         'sum(ese_webhook_processing_seconds_count{stage="applied"})': {(): 12},
+        'sum by (route) (ese_http_requests_total{route=~"/webhooks/.*"})': {
+            ("/webhooks/inbound",): 2,
+            ("/webhooks/status",): 11,
+        },
+        'sum(ese_pool_connections{state="max"})': {(): 20},
         "sum by (kind) (ese_processes)": {("web",): 2, ("worker",): 1},
         'ese:messages:delivery_ratio{window="24h"} * 6': {("24h", "event-stream-engine")[::-1]: 4},
     }
@@ -179,6 +185,10 @@ async def test_prometheus_says_what_the_api_says(running: Running) -> None:
                 found = {query: await running.query(query) for query in expected}
     except TimeoutError:
         assert found == expected
+
+    application = (await running.get("/api/v1/monitoring/application"))["application_performance"]
+    routes = {route: row["requests"] for route, row in application["endpoint_performance"].items()}
+    assert (routes["/webhooks/inbound"], routes["/webhooks/status"]) == (2, 11)
 
     targets = (await running.ask("targets"))["activeTargets"]
     assert [(target["health"], target["lastError"]) for target in targets] == [("up", "")]

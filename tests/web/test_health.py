@@ -99,7 +99,7 @@ async def test_health_lists_each_part_with_its_numbers(engine: Engine) -> None:
     parts = {part["slug"]: part for part in found["parts"]}
     assert set(parts) == {
         *("database", "web", "worker", "loops", "event_lag", "unsent", "spool", "dead_letters", "provider"),
-        *("sealing", "checking", "redis"),
+        *("sealing", "checking", "redis", "notifications", "deadman"),
     }
     assert parts["database"]["figures"]["connections"] >= 1
     assert parts["worker"]["figures"]["running"] == 1

@@ -34,6 +34,8 @@ ADDRESSES = (
     "/audience/segments",
     "/audience/segments/new",
     "/audience/imports",
+    "/performance/database",
+    "/performance/database?period=7d",
     "/alerts",
     "/alerts/rules",
     "/alerts/rules/new",

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from operator import add
+from statistics import mean
 from typing import Any
 
-from event_stream_engine.alerting import message_measures, violation_measures
+from event_stream_engine.alerting import machine_measures, message_measures, violation_measures
 from event_stream_engine.alerting.measure import ALL, Question
 from event_stream_engine.alerting.message_measures import CAMPAIGN_FOLLOWED, Counts, weigh
 from event_stream_engine.alerting.state import Reading
@@ -38,6 +39,24 @@ class _ViolationBin:
 class _WebhookBin:
     bin: datetime
     slowest: int
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestBin(machine_measures.Requests):
+    bin: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _HostBin:
+    bin: datetime
+    subject: str
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class _PoolBin:
+    bin: datetime
+    failed: int
 
 
 Timeline = Sequence[tuple[datetime, Reading]]
@@ -120,6 +139,41 @@ async def _load_webhooks(
     return {ALL: _roll(ALL, slowest, bins, width, max)}
 
 
+async def _load_requests(
+    conn: Connection, _question: Question, bins: Sequence[datetime], width: int
+) -> dict[str, Timeline]:
+    rows = {row.bin: row for row in await SQL.list_request_bins.many(conn, _RequestBin, _span(bins))}
+    timeline = []
+    for place in range(width - 1, len(bins)):
+        known = [rows[at] for at in bins[place + 1 - width : place + 1] if at in rows]
+        found = machine_measures.Requests(
+            sum(row.requests for row in known), sum(row.microseconds for row in known)
+        )
+        reading = Reading(ALL, found.mean_ms, found.requests, "" if known else "There was no request.")
+        timeline.append((bins[place] + STEP, reading))
+    return {ALL: timeline}
+
+
+async def _load_hosts(
+    conn: Connection, question: Question, bins: Sequence[datetime], width: int
+) -> dict[str, Timeline]:
+    asked = _span(bins) | {"metric": machine_measures.host_metric_of(question)}
+    means: dict[str, dict[datetime, float]] = {}
+    for row in await SQL.list_host_bins.many(conn, _HostBin, asked):
+        means.setdefault(row.subject, {})[row.bin] = row.mean
+    return {
+        subject: _roll(subject, [found.get(at) for at in bins], bins, width, mean)
+        for subject, found in list(means.items())[:MOST_SUBJECTS]
+    }
+
+
+async def _load_pools(
+    conn: Connection, _question: Question, bins: Sequence[datetime], width: int
+) -> dict[str, Timeline]:
+    failed = {row.bin: row.failed for row in await SQL.list_pool_bins.many(conn, _PoolBin, _span(bins))}
+    return {ALL: _roll(ALL, [failed.get(at, 0) for at in bins], bins, width, sum)}
+
+
 def _roll(
     subject: str,
     values: Sequence[float | None],
@@ -146,4 +200,9 @@ _LOADERS: Mapping[
 ] = {
     **{measure.slug: _load_violations for measure in violation_measures.MEASURES},
     "webhook_processing_seconds": _load_webhooks,
+    "average_response_time": _load_requests,
+    "host_cpu_percent": _load_hosts,
+    "host_memory_percent": _load_hosts,
+    "disk_usage_percent": _load_hosts,
+    "pool_timeouts": _load_pools,
 }

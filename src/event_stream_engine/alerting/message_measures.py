@@ -106,7 +106,8 @@ def weigh(metric: str, counts: Counts) -> tuple[float | None, int | None]:
             return _percent(counts.failed, counts.messages), counts.messages
         case "delivery_rate":
             settled = counts.sent - counts.young
-            return _percent(counts.delivered, settled), settled
+            # Failures are quick and deliveries take their time: while much is in flight, what is settled is no fair sample.
+            return _percent(counts.delivered, settled), max(0, settled - counts.young)
         case "message_opt_out_rate":
             return _percent(counts.stopped, counts.sent), counts.sent
         case "error_30007_share":

@@ -171,15 +171,77 @@ FROM processes p WHERE p.kind = %(kind)s;
 -- out: slowest (microseconds); NULL: none came
 -- index: pipeline_rollups primary key
 -- note: a row a minute
-SELECT max(slowest) AS slowest FROM pipeline_rollups WHERE minute >= date_trunc('minute', %(since)s::timestamptz);
+SELECT max(slowest) AS slowest FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >= date_trunc('minute', %(since)s::timestamptz);
 
 -- name: list_webhook_bins :many
 -- for: the past of the slowest webhook, by quarter-hour
 -- in: since, until
 -- out: bin, slowest (microseconds)
 -- index: pipeline_rollups primary key
--- note: a row a minute is read
-SELECT bucket_of('quarter', minute) AS bin, max(slowest) AS slowest FROM pipeline_rollups WHERE minute >= %(since)s AND minute < %(until)s GROUP BY 1;
+-- note: a row a quarter-hour
+SELECT bucket AS bin, slowest FROM pipeline_rollups WHERE grain = 'quarter' AND stage = 'applied' AND bucket >= %(since)s AND bucket < %(until)s;
+
+-- name: measure_requests :one
+-- for: how long requests took
+-- in: since
+-- out: requests, microseconds (sum)
+-- index: request_rollups primary key
+-- note: a row a minute; the rows without a route are those of all together
+SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(microseconds), 0)::bigint AS microseconds
+FROM request_rollups WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(since)s::timestamptz) AND route = '' AND method = '' AND status_class = '';
+
+-- name: list_request_bins :many
+-- for: the past of how long requests took, by quarter-hour
+-- in: since, until
+-- out: bin, requests, microseconds (sum)
+-- index: request_rollups primary key
+-- note: a row a quarter-hour
+SELECT bucket AS bin, requests, microseconds
+FROM request_rollups WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s AND route = '' AND method = '' AND status_class = '';
+
+-- name: measure_hosts :many
+-- for: what hosts use
+-- in: metric; since
+-- out: subject, mean
+-- index: resource_rollups primary key
+-- note: several processes sample one host; their samples make one mean
+SELECT 'host:' || host AS subject, sum(sum) / sum(count) AS mean
+FROM resource_rollups WHERE grain = 'minute' AND bucket >= date_trunc('minute', %(since)s::timestamptz) AND kind = 'host' AND metric = %(metric)s
+GROUP BY host;
+
+-- name: list_host_bins :many
+-- for: the past of what hosts use, by quarter-hour
+-- in: metric; since, until
+-- out: bin, subject, mean
+-- index: resource_rollups primary key
+-- note: the quarter-hours' rows of all hosts and metrics are read, some thousands for each host
+SELECT bucket AS bin, 'host:' || host AS subject, sum(sum) / sum(count) AS mean
+FROM resource_rollups WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s AND kind = 'host' AND metric = %(metric)s
+GROUP BY bucket, host;
+
+-- name: count_waiting_requests :one
+-- for: pools that have no connection left
+-- in: alive_since
+-- out: waiting (requests)
+-- index: processes primary key
+-- note: a row for each web process that is there
+SELECT coalesce(sum(s.waiting), 0)::bigint AS waiting FROM pool_states s JOIN processes p ON p.id = s.process_id WHERE s.noted_at >= %(alive_since)s;
+
+-- name: count_pool_timeouts :one
+-- for: requests that got no connection
+-- in: since
+-- out: failed (requests)
+-- index: pool_rollups primary key
+-- note: a row a minute and process
+SELECT coalesce(sum(failed), 0)::bigint AS failed FROM pool_rollups WHERE minute >= date_trunc('minute', %(since)s::timestamptz);
+
+-- name: list_pool_bins :many
+-- for: the past of requests that got no connection, by quarter-hour
+-- in: since, until
+-- out: bin, failed (requests)
+-- index: pool_rollups primary key
+-- note: as long as minutes of pools are kept
+SELECT bucket_of('quarter', minute) AS bin, sum(failed)::bigint AS failed FROM pool_rollups WHERE minute >= %(since)s AND minute < %(until)s GROUP BY 1;
 
 -- name: find_evaluation_lag :maybe
 -- for: how long ago the last tick was

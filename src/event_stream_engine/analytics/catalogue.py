@@ -5,6 +5,7 @@ from dataclasses import replace
 from event_stream_engine.analytics.catalogue_alerts import ALERTS
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
+from event_stream_engine.analytics.catalogue_database import DATABASE
 from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
@@ -60,6 +61,7 @@ SUBJECTS: tuple[Subject, ...] = (
     SPEED,
     INCIDENTS,
     SYSTEM,
+    DATABASE,
     HEALTH_OF_PARTS,
     RESOURCES,
     ALERTS,

@@ -24,6 +24,7 @@ from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.importing import Imported, Reject, import_webhooks
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import SystemClock
+from event_stream_engine.monitoring.postgres_server import find_missing_statements, load_server
 from event_stream_engine.worker.projector import catch_up, replay_dead_letters
 from event_stream_engine.worker.recount import recount
 
@@ -36,11 +37,19 @@ async def migrate() -> None:
     """Bring the database to this version's tables."""
     settings = open_settings()
     if settings.database_url is not None:
-        applied = await prepare_database(settings.database_url, settings.timezone, settings.attributes)
+        await _migrate(settings, settings.database_url)
     else:
         async with embedded_postgres(settings.data_dir) as url:
-            applied = await prepare_database(url, settings.timezone, settings.attributes)
+            await _migrate(settings, url)
+
+
+async def _migrate(settings: Settings, url: str) -> None:
+    applied = await prepare_database(url, settings.timezone, settings.attributes)
     out.print(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
+    async with await connect(url, "ese-migrate") as conn:
+        missing = find_missing_statements(await load_server(conn))
+    if missing is not None:
+        err.print(f"{missing} All else works without.", style="yellow", markup=False, highlight=False)
 
 
 @imports.command("webhooks")

@@ -32,7 +32,7 @@ from event_stream_engine.kernel.errors import EngineError
 from event_stream_engine.messaging.simulated_behaviour import Behaviour
 from event_stream_engine.messaging.simulated_traffic import draw_crowd, make_history, run_demo_traffic
 from event_stream_engine.messaging.simulator import build_simulator, serve_simulator
-from event_stream_engine.stream.log import has_webhooks
+from event_stream_engine.stream.log import has_waiting, has_webhooks
 from event_stream_engine.worker.projector import pause
 
 ACCOUNT_SID = "AC5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
@@ -44,6 +44,7 @@ THIN_SHARE = 0.12
 BEHAVIOUR = Behaviour(speed=4.0)
 ACTOR = Actor("engine:demo")
 CAMPAIGN_EVERY_SECONDS = 20 * 60
+LOOK_SECONDS = 0.5
 _logger = logging.getLogger(__name__)
 
 
@@ -66,13 +67,12 @@ def _find_free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def make_demo_content(url: str, settings: Settings, on_file: Callable[[int], None]) -> None:
-    """Make people and campaigns on first use; `on_file` is told how many rows of people were taken."""
+async def make_demo_audience(url: str, settings: Settings, on_file: Callable[[int], None]) -> None:
+    """Make people on first use; `on_file` is told how many rows of them were taken."""
     crowd = draw_crowd(BEHAVIOUR.seed, BEHAVIOUR.people_count, BEHAVIOUR.whatsapp_share)
     now = SystemClock().now()
     async with await connect(url, "ese-demo") as conn:
         await make_demo_people(conn, ACTOR, settings.secret_key, now, crowd=crowd, on_file=on_file)
-        await make_demo_campaigns(conn, ACTOR, BEHAVIOUR.senders[0], now)
 
 
 async def make_demo_operator(url: str, settings: Settings) -> str:
@@ -88,7 +88,7 @@ async def make_demo_operator(url: str, settings: Settings) -> str:
 
 @command
 async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False) -> None:
-    """Serve the simulated provider; give an empty log two weeks of past, then post traffic of other senders."""
+    """Serve the simulated provider; give an empty log two weeks of past, then make campaigns and post traffic of other senders."""
     if supervised:
         end_with_supervisor()
     settings = open_settings(logging.INFO)
@@ -104,6 +104,7 @@ async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidd
         serving.add_done_callback(lambda _: stopping.set())
         async with open_database(settings) as url:
             await _make_past(url)
+            await _make_campaigns(url, stopping)
             tasks.create_task(_start_campaigns(url, stopping))
             await run_demo_traffic(
                 settings.public_url,
@@ -114,6 +115,15 @@ async def simulate(supervised: Annotated[bool, typer.Option("--supervised", hidd
                 stop=stopping,
                 clock=SystemClock(),
             )
+
+
+async def _make_campaigns(url: str, stopping: asyncio.Event) -> None:
+    """Make campaigns on first use, when everything of the past is known: who said STOP then must not be written to."""
+    async with await connect(url, "ese-demo") as conn:
+        while not stopping.is_set() and await has_waiting(conn):
+            await pause(stopping, LOOK_SECONDS)
+        if not stopping.is_set():
+            await make_demo_campaigns(conn, ACTOR, BEHAVIOUR.senders[0], SystemClock().now())
 
 
 async def _start_campaigns(url: str, stopping: asyncio.Event) -> None:

@@ -20,6 +20,11 @@ from event_stream_engine.infra.migrating import find_pending
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock, format_instant
 from event_stream_engine.monitoring.health import load_health
+from event_stream_engine.monitoring.postgres_server import (
+    find_missing_statements,
+    list_missing,
+    load_server,
+)
 
 OLDEST_MAJOR = 15
 MOST_CLOCK_SKEW_SECONDS = 0.1
@@ -174,11 +179,23 @@ async def check_audit_trail(conn: Connection, settings: Settings) -> Finding:
 
 
 async def check_statements(conn: Connection) -> Finding:
-    row = await (await conn.execute("SELECT current_setting('shared_preload_libraries', true)")).fetchone()
-    if row and "pg_stat_statements" in (row[0] or ""):
-        return Finding("pg_stat_statements", "ok", "loaded")
-    advice = "Add it to shared_preload_libraries and restart PostgreSQL, to see slow queries."
-    return Finding("pg_stat_statements", "warning", "not loaded", advice)
+    missing = find_missing_statements(await load_server(conn))
+    if missing is None:
+        return Finding("pg_stat_statements", "ok", "counts statements")
+    return Finding("pg_stat_statements", "warning", missing.text, missing.advice)
+
+
+async def check_statistics(conn: Connection) -> Finding:
+    """Look whether the rest of what PostgreSQL counts can be seen."""
+    missing = [one for one in list_missing(await load_server(conn)) if one.name != "pg_stat_statements"]
+    if not missing:
+        return Finding("statistics", "ok", "all to be seen")
+    return Finding(
+        "statistics",
+        "warning",
+        " ".join(one.text for one in missing),
+        " ".join(one.advice for one in missing),
+    )
 
 
 async def check_durability(conn: Connection) -> Finding:
@@ -194,9 +211,12 @@ async def check_durability(conn: Connection) -> Finding:
 
 async def check_commit_order(conn: Connection) -> Finding:
     """The log is read by transaction id, which a dump does not carry into another cluster."""
+    there = await (await conn.execute("SELECT to_regclass('events') IS NOT NULL")).fetchone()
+    if there is None or not there[0]:
+        return Finding("commit order", "ok", "no log yet")
     row = await (
         await conn.execute(
-            "SELECT to_regclass('events') IS NULL OR (SELECT coalesce(max(xid), '0') FROM events) < pg_snapshot_xmax(pg_current_snapshot())"
+            "SELECT coalesce(max(xid), '0') < pg_snapshot_xmax(pg_current_snapshot()) FROM events"
         )
     ).fetchone()
     if row and row[0]:
@@ -209,6 +229,7 @@ CHECKS: tuple[Callable[[Connection], Coroutine[None, None, Finding]], ...] = (
     check_version,
     check_clock,
     check_statements,
+    check_statistics,
     check_durability,
     check_commit_order,
 )

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from event_stream_engine.cli.demo import (
     EMAIL,
-    make_demo_content,
+    make_demo_audience,
     make_demo_environment,
     make_demo_operator,
 )
@@ -141,7 +141,7 @@ async def _prepare_demo(url: str, settings: Settings) -> str:
     """Make what the demo begins with, before any worker runs, and return the operator's password."""
     with Progress(TextColumn("Making customers"), BarColumn(), MofNCompleteColumn(), console=err) as progress:
         task = progress.add_task("", total=PEOPLE)
-        await make_demo_content(url, settings, lambda rows: progress.advance(task, rows))
+        await make_demo_audience(url, settings, lambda rows: progress.advance(task, rows))
         progress.update(task, completed=PEOPLE)
     return await make_demo_operator(url, settings)
 

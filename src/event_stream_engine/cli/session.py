@@ -22,6 +22,7 @@ from event_stream_engine.infra.migrating import find_pending, migrate
 from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.errors import Conflict, EngineError, Unavailable
 from event_stream_engine.messaging.regions import refresh_phone_regions
+from event_stream_engine.monitoring.postgres_server import create_statements_extension
 from event_stream_engine.worker.recount import recount_attributes
 
 Parameters = ParamSpec("Parameters")
@@ -102,6 +103,7 @@ async def prepare_database(
     """Migrate, bring number patterns, calendar and the attributes counted by up to date; return what was applied."""
     applied = await asyncio.to_thread(migrate, url)
     async with await connect(url, "ese-migrate") as conn:
+        await create_statements_extension(conn)  # without it all but the statistics of statements is there
         await refresh_phone_regions(conn)
         async with transaction(conn):
             if await refresh_calendar(conn, zone):

@@ -27,6 +27,8 @@ Parameters = Mapping[str, Any]
 _HEADER = re.compile(
     r"^-- name: (?P<name>[a-z][a-z0-9_]*) :(?P<cardinality>one|maybe|many|exec)\s*$", re.MULTILINE
 )
+# The header goes behind the first word: what stands before it PostgreSQL 18 leaves out of its statistics of statements.
+_FIRST_WORD = re.compile(r"\A((?:--[^\n]*\n)+)(\w+)")
 _REQUIRED_KEYS = ("for", "note")
 
 
@@ -97,5 +99,5 @@ def load_queries(package: str) -> Queries:
         missing = [key for key in _REQUIRED_KEYS if f"-- {key}: " not in body]
         if missing or name in by_name:
             raise ValueError(f"{package}/queries.sql: {name} lacks {missing} or is there twice")
-        by_name[name] = Query(name, head["cardinality"], body)
+        by_name[name] = Query(name, head["cardinality"], _FIRST_WORD.sub(r"\2\n\1", body))
     return Queries(package, by_name)

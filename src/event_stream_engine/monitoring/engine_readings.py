@@ -9,9 +9,11 @@ from importlib.metadata import version
 from event_stream_engine.analytics.totals import Distribution
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.health import load_health
 from event_stream_engine.monitoring.instruments import Labels, Readings, Sample
+from event_stream_engine.monitoring.postgres_pools import load_pools
 from event_stream_engine.stream import log
 
 SQL = load_queries(__package__)
@@ -89,6 +91,7 @@ async def read_engine(conn: Connection, now: datetime) -> Readings:
         await SQL.find_server_version.value(conn),
     )
     kinds = {kind: sum(process.kind == kind for process in live) for kind in processes.NEEDED_KINDS}
+    pools = await load_pools(conn, Window(now, now), now)
     return {
         "ese_build_info": {build: 1},
         "ese_ready": alone(int(health.ready_since is not None)),
@@ -101,6 +104,8 @@ async def read_engine(conn: Connection, now: datetime) -> Readings:
         "ese_dead_letters": alone(health.dead_letters),
         "ese_database_connections": alone(health.connections),
         "ese_database_connections_limit": alone(health.most_connections),
+        "ese_pool_connections": by({"active": pools.active, "idle": pools.idle, "max": pools.largest}),
+        "ese_pool_waiting_requests": alone(pools.waiting),
     }  # fmt: skip
 
 

@@ -149,6 +149,8 @@ SUBJECTS = (
         (
             _gauge("ese_database_connections", "Connections to this database."),
             _gauge("ese_database_connections_limit", "Connections the server allows, to all its databases."),
+            _gauge("ese_pool_connections", "Connections of the web processes' pools: active, idle, and max: what they may have.", "state"),
+            _gauge("ese_pool_waiting_requests", "Requests that wait for a connection of a pool."),
             _gauge("ese_database_bytes", "Size of this database on disk.", unit="bytes"),
             _counter("ese_database_transactions_total", "Transactions of this database since its statistics began: committed or rolled_back.", "outcome"),
             _counter("ese_database_blocks_total", "Blocks that were asked for since then, from the server's cache or through the operating system: hit or read.", "source"),

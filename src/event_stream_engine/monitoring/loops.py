@@ -31,6 +31,7 @@ LOOPS = {
     "notifier": Loop(timedelta(minutes=1), "Nobody is told of alerts"),
     "escalator": Loop(timedelta(minutes=1), "Incidents that nobody takes are not escalated"),
     "auditor": Loop(timedelta(minutes=5), "The audit trail is not verified"),
+    "observer": Loop(timedelta(minutes=5), "The database is not looked at"),
     "verifier": Loop(timedelta(minutes=5), "Figures are not checked"),
     "compactor": Loop(timedelta(minutes=20), "Days that are over are not added up"),
     "importer": Loop(timedelta(minutes=1), "Imports wait"),

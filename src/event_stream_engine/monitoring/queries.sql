@@ -232,11 +232,11 @@ FROM pipeline_rollups WHERE grain = 'minute' AND stage = 'applied' AND bucket >=
 -- name: load_lag :one
 -- for: how far the projector is behind
 -- in: xid, id (its place)
--- out: events (10,000 means: that many or more), oldest_at
+-- out: events (10,000 means: that many or more), oldest_at (of live ones: the age of what is imported says nothing about us)
 -- index: events (xid, id)
 -- note: the order is what keeps the planner to the index; the count stops at 10,000, because this is asked for all the time and most of all when much is waiting
-SELECT count(*)::integer AS events, min(received_at) AS oldest_at
-FROM (SELECT received_at FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
+SELECT count(*)::integer AS events, min(received_at) FILTER (WHERE is_live) AS oldest_at
+FROM (SELECT received_at, is_live FROM events WHERE (xid, id) > (%(xid)s::xid8, %(id)s) ORDER BY xid, id LIMIT 10000) AS waiting;
 
 -- name: load_database :one
 -- for: the database itself, and unresolved dead letters
@@ -693,3 +693,458 @@ SELECT name, failing_since FROM notification_channels WHERE is_enabled ORDER BY 
 -- index: deadman_pings primary key
 -- note: one row
 SELECT nullif(tried_at, '-infinity') AS tried_at, pinged_at, fault FROM deadman_pings;
+-- name: load_server :one
+-- for: what may be known about this server: versions, the statistics' beginning, pg_stat_statements and the rights to it
+-- out: database, role, major, started_at, statistics_began_at, statements_schema, statements_version, is_loaded,
+--      may_call, may_read_all, track, computes_ids, tracks_counts, tracks_io, preloaded (NULL: not to be seen)
+-- note: shared_preload_libraries is for the privileged alone, and asking for it by current_setting would be an error; the
+--       library's own settings are in pg_settings for everybody, and only when it is really loaded
+SELECT current_database() AS database, quote_ident(current_user) AS role, current_setting('server_version_num')::integer / 10000 AS major,
+       pg_postmaster_start_time() AS started_at, (SELECT d.stats_reset FROM pg_stat_database d WHERE d.datname = current_database()) AS statistics_began_at,
+       n.nspname AS statements_schema, string_to_array(e.extversion, '.')::integer[] AS statements_version,
+       EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max') AS is_loaded,
+       coalesce(has_function_privilege((SELECT p.oid FROM pg_proc p WHERE p.pronamespace = n.oid AND p.proname = 'pg_stat_statements'), 'EXECUTE'), false) AS may_call,
+       pg_has_role('pg_read_all_stats', 'USAGE') AS may_read_all,
+       coalesce((SELECT setting FROM pg_settings WHERE name = 'pg_stat_statements.track'), 'none') AS track,
+       current_setting('compute_query_id') <> 'off' AS computes_ids, current_setting('track_counts')::boolean AS tracks_counts,
+       current_setting('track_io_timing')::boolean AS tracks_io,
+       (SELECT setting FROM pg_settings WHERE name = 'shared_preload_libraries') AS preloaded
+FROM (VALUES (true)) AS one
+LEFT JOIN pg_extension e ON e.extname = 'pg_stat_statements'
+LEFT JOIN pg_namespace n ON n.oid = e.extnamespace;
+
+-- name: create_statements_extension :exec
+-- for: statistics of statements in this database
+-- note: for the privileged alone; it takes no lock that others wait for
+CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+
+-- name: add_search_schema :exec
+-- for: finding the functions of pg_stat_statements wherever they were put
+-- in: schema
+-- note: until the end of the transaction
+SELECT set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%(schema)s), true);
+
+-- name: find_last_snapshot :maybe
+-- for: when the database was last looked at
+-- out: minute, taken_at
+-- index: database_snapshots primary key
+-- note: one row
+SELECT minute, taken_at FROM database_snapshots ORDER BY minute DESC LIMIT 1;
+
+-- name: add_snapshot :exec
+-- for: having looked
+-- in: minute, taken_at, since, losses (JSON)
+-- index: database_snapshots primary key
+-- note: a second look at the same minute fails here, and all that it counted is rolled back with it
+INSERT INTO database_snapshots (minute, taken_at, since, losses) VALUES (%(minute)s, %(taken_at)s, %(since)s, %(losses)s::jsonb);
+
+-- name: count_database :maybe
+-- for: what this database did since the look before
+-- in: minute (that ends with this look)
+-- out: fell (whether its counters have fallen since), before_began_at; no row: this is the first look
+-- index: database_marks and database_rollups primary keys
+-- note: two sets of counters with beginnings of their own: the database's, and the server's write-ahead log's. Whether they
+--       fell without a new beginning tells of a crash, after which PostgreSQL begins at 0 without saying so.
+WITH seen AS MATERIALIZED (
+    SELECT 0 AS id, d.stats_reset AS began_at, ARRAY[xact_commit, xact_rollback, blks_hit, blks_read, temp_bytes, deadlocks] AS counters FROM pg_stat_database d WHERE datname = current_database()
+    UNION ALL
+    SELECT 1, w.stats_reset, ARRAY[w.wal_bytes::bigint] FROM pg_stat_wal w
+), before AS MATERIALIZED (
+    SELECT s.id, m.id IS NOT NULL AS is_marked, m.began_at, s.began_at IS NOT DISTINCT FROM m.began_at AND EXISTS (SELECT FROM unnest(s.counters, m.counters) AS pair (now, before) WHERE pair.now < pair.before) AS fell,
+           CASE WHEN m.id IS NULL THEN array_fill(0::bigint, ARRAY[cardinality(s.counters)]) ELSE counted_since(s.counters, s.began_at, m.counters, m.began_at) END AS grown
+    FROM seen s LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('server', s.id, 0)
+), marked AS (
+    INSERT INTO database_marks (kind, id, owner, began_at, counters) SELECT 'server', id, 0, began_at, counters FROM seen
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters
+), counted AS (
+    INSERT INTO database_rollups AS r (grain, bucket, commits, rollbacks, blocks_hit, blocks_read, temp_bytes, deadlocks, wal_bytes, bytes)
+    SELECT g.grain, g.bucket, d.grown[1], d.grown[2], d.grown[3], d.grown[4], d.grown[5], d.grown[6], w.grown[1], pg_database_size(current_database())
+    FROM before d, before w, (VALUES ('minute', %(minute)s::timestamptz), ('quarter', date_bin('15 minutes', %(minute)s, '2000-01-01Z')), ('day', date_trunc('day', %(minute)s))) AS g (grain, bucket)
+    WHERE d.id = 0 AND w.id = 1
+    ON CONFLICT (grain, bucket) DO UPDATE
+    SET commits = r.commits + excluded.commits, rollbacks = r.rollbacks + excluded.rollbacks, blocks_hit = r.blocks_hit + excluded.blocks_hit,
+        blocks_read = r.blocks_read + excluded.blocks_read, temp_bytes = r.temp_bytes + excluded.temp_bytes, deadlocks = r.deadlocks + excluded.deadlocks,
+        wal_bytes = r.wal_bytes + excluded.wal_bytes, bytes = excluded.bytes
+)
+SELECT fell, began_at AS before_began_at FROM before WHERE id = 0 AND is_marked;
+
+-- name: count_tables :exec
+-- for: what happened to each table since the look before; partitions count as their table
+-- in: minute; began_at (of the database's statistics); counted: 1, or 0 at the first look, which only learns where they stand
+-- index: database_marks and table_rollups primary keys
+-- note: a size is asked under a lock of the table or index, which would wait behind whoever changes it: there the size of
+--       the look before stands, and nobody waits
+WITH locked AS MATERIALIZED (
+    SELECT coalesce(x.indrelid, l.relation) AS relid FROM pg_locks l LEFT JOIN pg_index x ON x.indexrelid = l.relation WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), seen AS MATERIALIZED (
+    SELECT t.relid::bigint AS id, coalesce(pg_partition_root(t.relid), t.relid)::regclass::text AS relation, m.counters AS counters_before, m.began_at AS began_before, m.sizes AS sizes_before,
+           CASE WHEN t.relid IN (SELECT relid FROM locked) THEN m.sizes ELSE ARRAY[pg_total_relation_size(t.relid), pg_indexes_size(t.relid), pg_relation_size(t.relid)] END AS sizes,
+           ARRAY[t.seq_scan, t.seq_tup_read, coalesce(t.idx_scan, 0), t.n_tup_ins, t.n_tup_upd, t.n_tup_hot_upd, t.n_tup_del,
+                 io.heap_blks_hit + coalesce(io.toast_blks_hit, 0), io.heap_blks_read + coalesce(io.toast_blks_read, 0), coalesce(io.idx_blks_hit, 0), coalesce(io.idx_blks_read, 0)] AS counters
+    FROM pg_stat_user_tables t JOIN pg_statio_user_tables io USING (relid)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('table', t.relid::bigint, 0)
+    WHERE NOT starts_with(t.schemaname, 'pg_temp')
+), changed AS MATERIALIZED (
+    SELECT s.id, s.relation, s.counters, s.sizes, counted_since(s.counters, %(began_at)s, s.counters_before, s.began_before) AS grown
+    FROM seen s WHERE (s.counters_before, s.began_before, s.sizes_before) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz, s.sizes)
+), forgotten AS (
+    DELETE FROM database_marks m WHERE m.kind = 'table' AND NOT EXISTS (SELECT FROM seen s WHERE s.id = m.id)
+), marked AS (
+    INSERT INTO database_marks (kind, id, owner, began_at, counters, sizes) SELECT 'table', id, 0, %(began_at)s, counters, sizes FROM changed
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters, sizes = excluded.sizes
+), summed AS (
+    SELECT relation, array_agg(total ORDER BY place) AS grown
+    FROM (SELECT c.relation, n.place, sum(n.grown)::bigint * %(counted)s AS total FROM changed c, unnest(c.grown) WITH ORDINALITY AS n (grown, place) GROUP BY c.relation, n.place) AS totals
+    GROUP BY relation
+)
+INSERT INTO table_rollups AS r (grain, bucket, relation, seq_scans, seq_rows, index_scans, inserted, updated, hot_updated, deleted, blocks_hit, blocks_read, index_hit, index_read, bytes)
+SELECT g.grain, g.bucket, relation, grown[1], grown[2], grown[3], grown[4], grown[5], grown[6], grown[7], grown[8], grown[9], grown[10], grown[11],
+       (SELECT coalesce(sum(s.sizes[1]), 0) FROM seen s WHERE s.relation = summed.relation)
+FROM summed, (VALUES ('minute', %(minute)s::timestamptz), ('quarter', date_bin('15 minutes', %(minute)s, '2000-01-01Z')), ('day', date_trunc('day', %(minute)s))) AS g (grain, bucket)
+ON CONFLICT (grain, bucket, relation) DO UPDATE
+SET seq_scans = r.seq_scans + excluded.seq_scans, seq_rows = r.seq_rows + excluded.seq_rows, index_scans = r.index_scans + excluded.index_scans,
+    inserted = r.inserted + excluded.inserted, updated = r.updated + excluded.updated, hot_updated = r.hot_updated + excluded.hot_updated,
+    deleted = r.deleted + excluded.deleted, blocks_hit = r.blocks_hit + excluded.blocks_hit, blocks_read = r.blocks_read + excluded.blocks_read,
+    index_hit = r.index_hit + excluded.index_hit, index_read = r.index_read + excluded.index_read, bytes = excluded.bytes;
+
+-- name: count_indexes :exec
+-- for: how often each index was used since the look before; those of partitions count as the index of their table
+-- in: minute, began_at, counted as in count_tables
+-- index: database_marks and index_rollups primary keys
+-- note: an index that is not used has no rows, only a mark; of sizes see count_tables
+WITH locked AS MATERIALIZED (
+    SELECT l.relation AS relid FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), seen AS MATERIALIZED (
+    SELECT i.indexrelid::bigint AS id, coalesce(pg_partition_root(i.indexrelid), i.indexrelid)::regclass::text AS relation, m.counters AS counters_before, m.began_at AS began_before, m.sizes AS sizes_before,
+           CASE WHEN i.indexrelid IN (SELECT relid FROM locked) THEN m.sizes ELSE ARRAY[pg_relation_size(i.indexrelid)] END AS sizes,
+           ARRAY[i.idx_scan, i.idx_tup_read, io.idx_blks_hit, io.idx_blks_read] AS counters
+    FROM pg_stat_user_indexes i JOIN pg_statio_user_indexes io USING (indexrelid)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('index', i.indexrelid::bigint, 0)
+    WHERE NOT starts_with(i.schemaname, 'pg_temp')
+), changed AS MATERIALIZED (
+    SELECT s.id, s.relation, s.counters, s.sizes, counted_since(s.counters, %(began_at)s, s.counters_before, s.began_before) AS grown
+    FROM seen s WHERE (s.counters_before, s.began_before, s.sizes_before) IS DISTINCT FROM (s.counters, %(began_at)s::timestamptz, s.sizes)
+), forgotten AS (
+    DELETE FROM database_marks m WHERE m.kind = 'index' AND NOT EXISTS (SELECT FROM seen s WHERE s.id = m.id)
+), marked AS (
+    INSERT INTO database_marks (kind, id, owner, began_at, counters, sizes) SELECT 'index', id, 0, %(began_at)s, counters, sizes FROM changed
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters, sizes = excluded.sizes
+)
+INSERT INTO index_rollups AS r (grain, bucket, relation, scans, rows_read, blocks_hit, blocks_read)
+SELECT g.grain, g.bucket, relation, sum(grown[1]), sum(grown[2]), sum(grown[3]), sum(grown[4])
+FROM changed, (VALUES ('minute', %(minute)s::timestamptz), ('quarter', date_bin('15 minutes', %(minute)s, '2000-01-01Z')), ('day', date_trunc('day', %(minute)s))) AS g (grain, bucket)
+WHERE %(counted)s = 1
+GROUP BY g.grain, g.bucket, relation HAVING sum(grown[1] + grown[2] + grown[3] + grown[4]) > 0
+ON CONFLICT (grain, bucket, relation) DO UPDATE
+SET scans = r.scans + excluded.scans, rows_read = r.rows_read + excluded.rows_read, blocks_hit = r.blocks_hit + excluded.blocks_hit, blocks_read = r.blocks_read + excluded.blocks_read;
+
+-- name: mark_statements :one
+-- for: where the statistics of statements as a whole stand
+-- out: began_at, evictions, before_began_at, before_evictions (NULL: the first look)
+-- index: database_marks primary key
+-- note: an eviction is PostgreSQL forgetting the least used twentieth because a new statement has no room
+WITH seen AS (SELECT stats_reset AS began_at, dealloc AS evictions FROM pg_stat_statements_info()
+), before AS MATERIALIZED (SELECT began_at, counters[1] AS evictions FROM database_marks WHERE (kind, id, owner) = ('statements', 0, 0)
+), marked AS (
+    INSERT INTO database_marks (kind, id, owner, began_at, counters) SELECT 'statements', 0, 0, began_at, ARRAY[evictions] FROM seen
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters
+)
+SELECT s.began_at, s.evictions, b.began_at AS before_began_at, b.evictions AS before_evictions FROM seen s LEFT JOIN before b ON true;
+
+-- name: count_statements :exec
+-- for: what each statement of this database cost since the look before: the most expensive of our own, all else as 0
+-- in: minute; counted: 1, or 0 at the first look; began_at (of all statements); most (kept by name)
+-- index: database_marks and statement_rollups primary keys
+-- note: the function without the texts, which would be read from a file of megabytes. What a version does not have is found
+--       one level further out: a name in the inner query means the function's column where there is one, else that of
+--       `older` (17 renamed the read time and tells since when it counts each statement). Of a minute the slowest call is
+--       known when it is a new record or when the statement is new; else the mean, which is less than or equal to it.
+WITH seen AS MATERIALIZED (
+    SELECT s.* FROM (VALUES (NULL::timestamptz, 0::float8, 0::float8)) AS older (stats_since, blk_read_time, shared_blk_read_time)
+    CROSS JOIN LATERAL (
+        SELECT queryid AS id, userid AS owner, coalesce(stats_since, %(began_at)s) AS began_at, (min_exec_time * 1000000)::bigint AS fastest_ns, (max_exec_time * 1000000)::bigint AS slowest_ns,
+               ARRAY[calls, (total_exec_time * 1000000)::bigint, rows, shared_blks_hit, shared_blks_read, ((blk_read_time + shared_blk_read_time) * 1000000)::bigint, temp_blks_written] AS counters
+        FROM pg_stat_statements(false)
+        WHERE dbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND toplevel AND queryid <> 0) AS s
+), changed AS MATERIALIZED (
+    SELECT s.*, g.grown, m.fastest_ns AS fastest_before, m.slowest_ns AS slowest_before, g.grown = s.counters AS is_new
+    FROM seen s
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('statement', s.id, s.owner)
+    CROSS JOIN LATERAL (SELECT counted_since(s.counters, s.began_at, m.counters, m.began_at) AS grown) AS g
+    WHERE (m.counters, m.began_at) IS DISTINCT FROM (s.counters, s.began_at)
+), forgotten AS (
+    DELETE FROM database_marks m WHERE m.kind = 'statement' AND NOT EXISTS (SELECT FROM seen s WHERE (s.id, s.owner) = (m.id, m.owner))
+), marked AS (
+    INSERT INTO database_marks (kind, id, owner, began_at, counters, fastest_ns, slowest_ns) SELECT 'statement', id, owner, began_at, counters, fastest_ns, slowest_ns FROM changed
+    ON CONFLICT (kind, id, owner) DO UPDATE SET began_at = excluded.began_at, counters = excluded.counters, fastest_ns = excluded.fastest_ns, slowest_ns = excluded.slowest_ns
+), ranked AS (
+    SELECT *, owner = current_user::regrole AS is_own, row_number() OVER (PARTITION BY owner = current_user::regrole ORDER BY grown[2] DESC) AS place FROM changed WHERE grown[1] > 0 AND %(counted)s = 1
+)
+INSERT INTO statement_rollups AS r (grain, bucket, statement_id, calls, total_ns, rows, blocks_hit, blocks_read, read_ns, temp_blocks, fastest_ns, slowest_ns)
+SELECT g.grain, g.bucket, k.statement_id, sum(grown[1]), sum(grown[2]), sum(grown[3]), sum(grown[4]), sum(grown[5]), sum(grown[6]), sum(grown[7]),
+       min(CASE WHEN slowest_ns > 0 AND (is_new OR fastest_ns < fastest_before) THEN fastest_ns ELSE grown[2] / grown[1] END),
+       max(CASE WHEN slowest_ns > 0 AND (is_new OR slowest_ns > slowest_before) THEN slowest_ns ELSE grown[2] / grown[1] END)
+FROM ranked CROSS JOIN LATERAL (SELECT CASE WHEN is_own AND place <= %(most)s THEN id ELSE 0 END AS statement_id) AS k,
+     (VALUES ('minute', %(minute)s::timestamptz), ('quarter', date_bin('15 minutes', %(minute)s, '2000-01-01Z')), ('day', date_trunc('day', %(minute)s))) AS g (grain, bucket)
+GROUP BY g.grain, g.bucket, k.statement_id
+ON CONFLICT (grain, bucket, statement_id) DO UPDATE
+SET calls = r.calls + excluded.calls, total_ns = r.total_ns + excluded.total_ns, rows = r.rows + excluded.rows, blocks_hit = r.blocks_hit + excluded.blocks_hit,
+    blocks_read = r.blocks_read + excluded.blocks_read, read_ns = r.read_ns + excluded.read_ns, temp_blocks = r.temp_blocks + excluded.temp_blocks,
+    fastest_ns = least(r.fastest_ns, excluded.fastest_ns), slowest_ns = greatest(r.slowest_ns, excluded.slowest_ns);
+
+-- name: list_new_statements :one
+-- for: statements of a minute whose text is not kept yet
+-- in: minute
+-- out: an array of statement ids
+-- index: statement_rollups and statement_texts primary keys
+-- note: mostly none, and then the texts need not be read
+SELECT coalesce(array_agg(r.statement_id), '{}') FROM statement_rollups r
+WHERE r.grain = 'minute' AND r.bucket = %(minute)s AND r.statement_id <> 0 AND NOT EXISTS (SELECT FROM statement_texts t WHERE t.statement_id = r.statement_id);
+
+-- name: list_statement_texts :many
+-- for: the texts of some of our own statements
+-- in: ids bigint[], most (letters)
+-- out: statement_id, text
+-- note: PostgreSQL reads the whole file of texts for it. A statement of two users has the same id, so only our own rows count
+SELECT DISTINCT ON (queryid) queryid AS statement_id, left(query, %(most)s) AS text FROM pg_stat_statements(true)
+WHERE queryid = ANY (%(ids)s) AND userid = current_user::regrole AND dbid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND query IS NOT NULL
+ORDER BY queryid;
+
+-- name: add_statement_texts :exec
+-- for: keeping texts
+-- in: ids bigint[], texts text[], now
+-- index: statement_texts primary key
+-- note: few rows, and each once
+INSERT INTO statement_texts (statement_id, text, seen_at)
+SELECT id, text, %(now)s FROM unnest(%(ids)s::bigint[], %(texts)s::text[]) AS t (id, text) ON CONFLICT DO NOTHING;
+
+-- name: drop_old_rollups :exec
+-- for: what is kept no longer
+-- in: minutes_until, quarters_until, days_until, pools_until
+-- index: primary keys, each by its grain and time
+-- note: one statement each minute that finds little; texts go with the last day that names them
+WITH d AS (DELETE FROM database_rollups WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s) OR (grain = 'day' AND bucket < %(days_until)s)
+), t AS (DELETE FROM table_rollups WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s) OR (grain = 'day' AND bucket < %(days_until)s)
+), i AS (DELETE FROM index_rollups WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s) OR (grain = 'day' AND bucket < %(days_until)s)
+), s AS (DELETE FROM statement_rollups WHERE (grain = 'minute' AND bucket < %(minutes_until)s) OR (grain = 'quarter' AND bucket < %(quarters_until)s) OR (grain = 'day' AND bucket < %(days_until)s)
+), p AS (DELETE FROM pool_rollups WHERE minute < %(pools_until)s
+)
+DELETE FROM database_snapshots WHERE since IS NOT NULL AND minute < CASE WHEN losses = '[]' THEN %(minutes_until)s ELSE %(days_until)s END;
+
+-- name: drop_unused_texts :exec
+-- for: texts of statements that no roll-up names any more
+-- note: once a day; reads the roll-ups of days
+DELETE FROM statement_texts t WHERE NOT EXISTS (SELECT FROM statement_rollups r WHERE r.grain IN ('minute', 'day') AND r.statement_id = t.statement_id);
+
+-- name: load_statement_totals :one
+-- for: all statements of a window together
+-- in: grains text[], sinces and untils timestamptz[] (the buckets that cover the window)
+-- out: calls, total_ns, fastest_ns, slowest_ns (NULL: none)
+-- index: statement_rollups primary key
+-- note: cost follows the number of buckets, at most some 100 rows in each
+SELECT coalesce(sum(r.calls), 0)::bigint AS calls, coalesce(sum(r.total_ns), 0)::bigint AS total_ns, min(r.fastest_ns) AS fastest_ns, max(r.slowest_ns) AS slowest_ns
+FROM unnest(%(grains)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS w (grain, since, until)
+JOIN statement_rollups r ON r.grain = w.grain AND r.bucket >= w.since AND r.bucket < w.until;
+
+-- name: list_statements :many
+-- for: the statements of a window, most expensive first, and 0 for all others
+-- in: grains, sinces, untils as in load_statement_totals; most
+-- out: statement_id, text (NULL: others), calls, total_ns, rows, blocks_hit, blocks_read, read_ns, temp_blocks, fastest_ns, slowest_ns
+-- index: statement_rollups and statement_texts primary keys
+-- note: the rest beyond `most` is not shown as a row; the totals have it
+SELECT r.statement_id, t.text, r.calls, r.total_ns, r.rows, r.blocks_hit, r.blocks_read, r.read_ns, r.temp_blocks, r.fastest_ns, r.slowest_ns
+FROM (SELECT statement_id, sum(r.calls)::bigint AS calls, sum(r.total_ns)::bigint AS total_ns, sum(r.rows)::bigint AS rows, sum(r.blocks_hit)::bigint AS blocks_hit, sum(r.blocks_read)::bigint AS blocks_read,
+             sum(r.read_ns)::bigint AS read_ns, sum(r.temp_blocks)::bigint AS temp_blocks, min(r.fastest_ns) AS fastest_ns, max(r.slowest_ns) AS slowest_ns
+      FROM unnest(%(grains)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS w (grain, since, until)
+      JOIN statement_rollups r ON r.grain = w.grain AND r.bucket >= w.since AND r.bucket < w.until
+      GROUP BY statement_id ORDER BY sum(r.total_ns) DESC LIMIT %(most)s) AS r
+LEFT JOIN statement_texts t USING (statement_id)
+ORDER BY r.total_ns DESC, r.statement_id;
+
+-- name: load_database_counts :one
+-- for: what the database did in a window
+-- in: grains, sinces, untils as in load_statement_totals
+-- out: commits, rollbacks, blocks_hit, blocks_read, temp_bytes, deadlocks, wal_bytes (of the server)
+-- index: database_rollups primary key
+-- note: one row a bucket
+SELECT coalesce(sum(r.commits), 0)::bigint AS commits, coalesce(sum(r.rollbacks), 0)::bigint AS rollbacks, coalesce(sum(r.blocks_hit), 0)::bigint AS blocks_hit, coalesce(sum(r.blocks_read), 0)::bigint AS blocks_read,
+       coalesce(sum(r.temp_bytes), 0)::bigint AS temp_bytes, coalesce(sum(r.deadlocks), 0)::bigint AS deadlocks, coalesce(sum(r.wal_bytes), 0)::bigint AS wal_bytes
+FROM unnest(%(grains)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS w (grain, since, until)
+JOIN database_rollups r ON r.grain = w.grain AND r.bucket >= w.since AND r.bucket < w.until;
+
+-- name: load_looks :one
+-- for: since when the database is looked at, and when it was looked at last
+-- out: first, last (minutes; NULL: never)
+-- index: database_snapshots primary key
+-- note: the first look is never forgotten
+SELECT min(minute) AS first, max(minute) AS last FROM database_snapshots;
+
+-- name: list_losses :one
+-- for: what could not be counted in a window
+-- in: since, until
+-- out: losses (JSON), newest first
+-- index: database_snapshots_losses
+-- note: few rows; a look tells of the time before it
+SELECT coalesce(jsonb_agg(loss ORDER BY s.minute DESC), '[]') FROM database_snapshots s, jsonb_array_elements(s.losses) AS loss
+WHERE s.losses <> '[]' AND s.minute > %(since)s AND s.minute <= %(until)s;
+
+-- name: list_table_counts :many
+-- for: what happened to each table in a window
+-- in: grains, sinces, untils as in load_statement_totals
+-- out: relation, seq_scans, seq_rows, index_scans, inserted, updated, hot_updated, deleted, blocks_hit, blocks_read, index_hit, index_read
+-- index: table_rollups primary key
+-- note: one row a bucket and table that changed or was read
+SELECT r.relation, sum(seq_scans)::bigint AS seq_scans, sum(seq_rows)::bigint AS seq_rows, sum(index_scans)::bigint AS index_scans, sum(inserted)::bigint AS inserted, sum(updated)::bigint AS updated,
+       sum(hot_updated)::bigint AS hot_updated, sum(deleted)::bigint AS deleted, sum(blocks_hit)::bigint AS blocks_hit, sum(blocks_read)::bigint AS blocks_read, sum(index_hit)::bigint AS index_hit, sum(index_read)::bigint AS index_read
+FROM unnest(%(grains)s::text[], %(sinces)s::timestamptz[], %(untils)s::timestamptz[]) AS w (grain, since, until)
+JOIN table_rollups r ON r.grain = w.grain AND r.bucket >= w.since AND r.bucket < w.until
+GROUP BY r.relation;
+
+-- name: list_table_states :many
+-- for: the tables as they are now; partitions count as their table
+-- out: relation, partitions, rows, dead_rows, bytes, index_bytes, heap_bytes (of the last look; NULL: none yet), vacuumed_at, analyzed_at (the latest of
+--      any partition), xid_age (the oldest), expected_bytes (of the rows, by the planner's statistics; NULL: unknown)
+-- index: database_marks primary key
+-- note: takes no lock of a table, so that it answers also while one is being changed. After a reset of the statistics the
+--       number of rows is the planner's. The expected size: rows of the mean width of their columns plus 28 bytes of header
+--       and pointer, in pages filled as the table wants it; it ignores alignment.
+WITH widths AS (
+    SELECT schemaname, tablename, sum(avg_width * (1 - null_frac)) AS width FROM pg_stats WHERE NOT inherited GROUP BY schemaname, tablename
+), leaves AS (
+    SELECT coalesce(pg_partition_root(t.relid), t.relid) AS root, t.*, c.reltuples, c.relfrozenxid, m.sizes,
+           CASE WHEN c.reltuples >= 0 AND w.width IS NOT NULL AND m.sizes IS NOT NULL
+                THEN ceil(c.reltuples * (w.width + 28) / (8168 * coalesce((SELECT option_value::integer FROM pg_options_to_table(c.reloptions) WHERE option_name = 'fillfactor'), 100) / 100.0)) * 8192 END AS expected_bytes
+    FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = t.relid AND c.relkind <> 'p'
+    LEFT JOIN widths w ON (w.schemaname, w.tablename) = (t.schemaname, t.relname)
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('table', t.relid::bigint, 0)
+    WHERE NOT starts_with(t.schemaname, 'pg_temp')
+)
+SELECT root::regclass::text AS relation, count(*) FILTER (WHERE root <> relid)::integer AS partitions,
+       sum(CASE WHEN n_live_tup > 0 THEN n_live_tup ELSE greatest(reltuples, 0) END)::bigint AS rows, sum(n_dead_tup)::bigint AS dead_rows,
+       sum(sizes[1])::bigint AS bytes, sum(sizes[2])::bigint AS index_bytes, sum(sizes[3]) FILTER (WHERE expected_bytes IS NOT NULL)::bigint AS heap_bytes,
+       max(greatest(last_vacuum, last_autovacuum)) AS vacuumed_at, max(greatest(last_analyze, last_autoanalyze)) AS analyzed_at,
+       max(age(relfrozenxid))::bigint AS xid_age, sum(expected_bytes)::bigint AS expected_bytes
+FROM leaves GROUP BY root ORDER BY sum(sizes[1]) DESC NULLS LAST, relation;
+
+-- name: list_table_sizes :many
+-- for: how large each table was when the last seven days began, or when it was first looked at
+-- in: since (midnight)
+-- out: relation, bytes, since (of the figure)
+-- index: table_rollups and database_rollups primary keys
+-- note: a table has a row only where something happened to it, so the last one before stands for its size since. One that is
+--       not there at the first look was made later, and began with nothing.
+WITH first AS (SELECT min(bucket) AS bucket, bool_or(bucket < %(since)s) AS is_older FROM database_rollups WHERE grain = 'quarter'),
+before AS (SELECT DISTINCT ON (relation) relation, bytes FROM table_rollups WHERE grain = 'day' AND bucket < %(since)s ORDER BY relation, bucket DESC),
+earliest AS (SELECT r.relation, r.bytes FROM table_rollups r, first f WHERE r.grain = 'quarter' AND r.bucket = f.bucket AND NOT f.is_older),
+known AS (SELECT relation FROM before UNION SELECT DISTINCT relation FROM table_rollups WHERE grain = 'quarter' AND bucket >= %(since)s)
+SELECT k.relation, coalesce(b.bytes, e.bytes, 0)::bigint AS bytes, CASE WHEN f.is_older THEN %(since)s::timestamptz ELSE f.bucket END AS since
+FROM first f, known k LEFT JOIN before b USING (relation) LEFT JOIN earliest e USING (relation);
+
+-- name: load_database_size :one
+-- for: how large the database is, and was when the last seven days began or at the first look
+-- in: since (midnight)
+-- out: bytes, bytes_before, since (NULL: never looked), xid_age, xid_limit (autovacuum_freeze_max_age)
+-- index: database_rollups primary key
+-- note: every look has a row here
+SELECT pg_database_size(current_database()) AS bytes, r.bytes AS bytes_before, r.since,
+       (SELECT age(datfrozenxid)::bigint FROM pg_database WHERE datname = current_database()) AS xid_age, current_setting('autovacuum_freeze_max_age')::bigint AS xid_limit
+FROM (VALUES (true)) AS one
+LEFT JOIN LATERAL (
+    (SELECT bytes, %(since)s::timestamptz AS since, 1 AS place FROM database_rollups WHERE grain = 'day' AND bucket < %(since)s ORDER BY bucket DESC LIMIT 1)
+    UNION ALL (SELECT bytes, bucket, 2 FROM database_rollups WHERE grain = 'quarter' ORDER BY bucket LIMIT 1)
+    ORDER BY place LIMIT 1) AS r ON true;
+
+-- name: list_index_states :many
+-- for: the indexes as they are now; those of partitions count as the index of their table
+-- in: since (from which uses are counted)
+-- out: relation (the index), table_name, definition (NULL: its table is being changed), method, keys int2[], key_count, classes, collations, options, is_plain (columns and all rows),
+--      is_unique, is_constraint, is_valid, is_partitioned, is_replica_identity, is_being_built, bytes (of the last look; NULL: none yet), scans (as
+--      PostgreSQL counts them), scans_kept (since)
+-- index: index_rollups and database_marks primary keys
+-- note: the definition would wait for whoever changes the table; all else takes no lock of it
+WITH locked AS MATERIALIZED (
+    SELECT l.relation AS relid FROM pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+), leaves AS (
+    SELECT coalesce(pg_partition_root(i.indexrelid), i.indexrelid) AS root, sum(i.idx_scan)::bigint AS scans, sum(m.sizes[1])::bigint AS bytes, bool_and(x.indisvalid) AS is_valid
+    FROM pg_stat_user_indexes i JOIN pg_index x ON x.indexrelid = i.indexrelid
+    LEFT JOIN database_marks m ON (m.kind, m.id, m.owner) = ('index', i.indexrelid::bigint, 0)
+    WHERE NOT starts_with(i.schemaname, 'pg_temp') GROUP BY 1
+), kept AS (
+    SELECT relation, sum(scans)::bigint AS scans FROM index_rollups WHERE grain = 'day' AND bucket >= %(since)s GROUP BY relation
+)
+SELECT l.root::regclass::text AS relation, x.indrelid::regclass::text AS table_name, CASE WHEN NOT EXISTS (SELECT FROM locked k WHERE k.relid IN (x.indrelid, l.root)) THEN pg_get_indexdef(l.root) END AS definition, a.amname AS method,
+       x.indkey::int2[] AS keys, x.indnkeyatts::integer AS key_count, x.indclass::oid[]::bigint[] AS classes, x.indcollation::oid[]::bigint[] AS collations, x.indoption::int2[] AS options,
+       x.indexprs IS NULL AND x.indpred IS NULL AND x.indnatts = x.indnkeyatts AS is_plain,
+       x.indisunique AS is_unique, EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = l.root) AS is_constraint, x.indisvalid AND l.is_valid AS is_valid, c.relkind = 'I' AS is_partitioned,
+       x.indisreplident AS is_replica_identity, EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = l.root) AS is_being_built,
+       l.bytes, l.scans, coalesce(k.scans, 0) AS scans_kept
+FROM leaves l JOIN pg_index x ON x.indexrelid = l.root JOIN pg_class c ON c.oid = l.root JOIN pg_am a ON a.oid = c.relam
+LEFT JOIN kept k ON k.relation = l.root::regclass::text
+ORDER BY l.bytes DESC NULLS LAST, relation;
+
+-- name: list_sessions :many
+-- for: who works in this database now, and who holds up whom
+-- in: most (letters of a text)
+-- out: pid, role, application, client, state, wait (type and event), query_seconds, transaction_seconds (NULL: none), text (NULL: not ours to see), blocked_by int[]
+-- note: pg_blocking_pids stops the lock manager for a moment, so it is asked only of those that wait for a lock; who blocks
+--       may be idle, by a lock of its session. Without a role is the autovacuum, which names a table and nothing more
+WITH sessions AS MATERIALIZED (
+    SELECT a.*, CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{}' END AS blocked_by
+    FROM pg_stat_activity a WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+)
+SELECT s.pid, s.usename AS role, coalesce(nullif(s.application_name, ''), s.backend_type) AS application, host(s.client_addr) AS client, coalesce(s.state, 'hidden') AS state,
+       nullif(concat_ws(' ', s.wait_event_type, s.wait_event), '') AS wait,
+       CASE WHEN s.state <> 'idle' THEN extract(epoch FROM clock_timestamp() - s.query_start)::float8 END AS query_seconds,
+       extract(epoch FROM clock_timestamp() - s.xact_start)::float8 AS transaction_seconds,
+       CASE WHEN s.usename = current_user OR s.usename IS NULL THEN left(s.query, %(most)s) END AS text, s.blocked_by
+FROM sessions s
+WHERE (s.state IS DISTINCT FROM 'idle' AND s.backend_type IN ('client backend', 'parallel worker', 'autovacuum worker'))
+   OR EXISTS (SELECT FROM sessions b WHERE s.pid = ANY (b.blocked_by))
+ORDER BY s.xact_start NULLS LAST, s.pid;
+
+-- name: list_replicas :many
+-- for: how far replicas are behind
+-- out: name, client, state, sync_state, lag_bytes, lag_seconds (NULL: not to be seen, or nothing to replay)
+-- note: of others' connections only the privileged see more than that they are there
+SELECT application_name AS name, host(client_addr) AS client, state, sync_state,
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)::bigint END AS lag_bytes, extract(epoch FROM replay_lag)::float8 AS lag_seconds
+FROM pg_stat_replication ORDER BY application_name, pid;
+
+-- name: list_settings :many
+-- for: settings that matter to speed and to what can be seen
+-- in: names text[]
+-- out: name, value
+-- note: those that only the privileged may see are left out
+SELECT name, current_setting(name) AS value FROM pg_settings WHERE name = ANY (%(names)s) ORDER BY array_position(%(names)s, name);
+
+-- name: note_pool :exec
+-- for: a web process's pool, with its sign of life
+-- in: process_id, now, size, idle, largest, waiting, counters bigint[] (requests, waited, wait in ms, failed, lost) since the process began
+-- index: pool_states and pool_rollups primary keys
+-- note: counters go in as they stand, so that telling twice, after an answer that was lost, counts once
+WITH before AS MATERIALIZED (
+    SELECT counters FROM pool_states WHERE process_id = %(process_id)s FOR UPDATE
+), forgotten AS (
+    DELETE FROM pool_states WHERE noted_at < %(now)s::timestamptz - interval '1 day' AND process_id <> %(process_id)s
+), noted AS (
+    INSERT INTO pool_states (process_id, noted_at, size, idle, largest, waiting, counters)
+    VALUES (%(process_id)s, %(now)s, %(size)s, %(idle)s, %(largest)s, %(waiting)s, %(counters)s)
+    ON CONFLICT (process_id) DO UPDATE SET noted_at = excluded.noted_at, size = excluded.size, idle = excluded.idle, largest = excluded.largest, waiting = excluded.waiting, counters = excluded.counters
+), grown AS (
+    SELECT counted_since(%(counters)s::bigint[], NULL, (SELECT counters FROM before), NULL) AS by
+)
+INSERT INTO pool_rollups AS r (minute, process_id, requests, waited, wait_ms, failed, lost)
+SELECT date_trunc('minute', %(now)s::timestamptz), %(process_id)s, by[1], by[2], by[3], by[4], by[5] FROM grown WHERE by[1] + by[4] + by[5] > 0
+ON CONFLICT (minute, process_id) DO UPDATE SET requests = r.requests + excluded.requests, waited = r.waited + excluded.waited, wait_ms = r.wait_ms + excluded.wait_ms, failed = r.failed + excluded.failed, lost = r.lost + excluded.lost;
+
+-- name: load_pools :one
+-- for: the pools of all web processes together
+-- in: alive_since, waits_since, since, until
+-- out: processes, size, idle, largest, waiting (of those alive); requests, wait_ms (since waits_since); failed, lost (in the window)
+-- index: pool_rollups primary key
+-- note: a handful of rows a minute; a process that took leave is not in `processes` any more
+SELECT s.processes, s.size, s.idle, s.largest, s.waiting, w.requests, w.wait_ms, f.failed, f.lost
+FROM (SELECT count(*)::integer AS processes, coalesce(sum(size), 0)::integer AS size, coalesce(sum(idle), 0)::integer AS idle, coalesce(sum(largest), 0)::integer AS largest, coalesce(sum(waiting), 0)::integer AS waiting
+      FROM pool_states JOIN processes p ON p.id = process_id WHERE noted_at >= %(alive_since)s) AS s,
+     (SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(wait_ms), 0)::bigint AS wait_ms FROM pool_rollups WHERE minute >= %(waits_since)s) AS w,
+     (SELECT coalesce(sum(failed), 0)::bigint AS failed, coalesce(sum(lost), 0)::bigint AS lost FROM pool_rollups WHERE minute >= date_trunc('minute', %(since)s::timestamptz) AND minute < %(until)s) AS f;

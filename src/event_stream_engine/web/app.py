@@ -35,6 +35,7 @@ from event_stream_engine.web.api import (
     campaign_figures,
     campaigns,
     compliance,
+    database,
     effectiveness,
     feed,
     imports,
@@ -138,6 +139,7 @@ def compose_routes() -> FastAPI:
         effectiveness,
         compliance,
         monitoring,
+        database,
         resources,
     )
     about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id

@@ -102,8 +102,10 @@ def format_date(at: datetime | str, zone: ZoneInfo) -> str:
     return f"{local.day} {local:%b %Y %H:%M}"
 
 
-def format_bytes(count: int) -> str:
+def format_bytes(count: int | None) -> str:
     """Write a size: `812 B`, `3.4 kB`, `120 MB`."""
+    if count is None:
+        return UNKNOWN
     size = float(count)
     for unit in ("B", "kB", "MB"):
         if size < 1000:

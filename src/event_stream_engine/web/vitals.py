@@ -14,6 +14,7 @@ from event_stream_engine.ingest.intake import Intake
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import pipeline, processes, requests
 from event_stream_engine.monitoring.pipeline import StoredMeter, name_stored
+from event_stream_engine.monitoring.postgres_pools import note_pool
 from event_stream_engine.monitoring.requests import RequestMeter, name_request
 
 BEATS_PER_TELLING = 2  # every 4 s
@@ -72,3 +73,4 @@ class Vitals:
     async def _tell(self, conn: Connection) -> None:
         await requests.tell(conn, self._meters.requests, self._clock.now())
         await pipeline.tell(conn, self._meters.stored)
+        await note_pool(conn, self._process.id, self._pool.get_stats(), self._clock.now())

@@ -1,4 +1,4 @@
-"""The worker process composed: the projector, the sealer, the checker, their sign of life, and the upkeep of the log."""
+"""The worker process composed: the projector, the sealer, the checker, the observer, their sign of life, and the upkeep of the log."""
 
 import asyncio
 import logging
@@ -29,6 +29,7 @@ from event_stream_engine.worker.escalator import run_escalator
 from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.notifier import run_notifier
+from event_stream_engine.worker.observer import run_observer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
@@ -63,6 +64,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_verifier(url, clock, stopping, came_round=watch("verifier")))
         tasks.create_task(run_sealer(settings, url, clock, stopping, came_round=watch("sealer")))
         tasks.create_task(run_checker(url, clock, stopping, came_round=watch("checker")))
+        tasks.create_task(run_observer(url, clock, stopping, came_round=watch("observer")))
         tasks.create_task(run_auditor(settings, url, clock, stopping, came_round=watch("auditor")))
         tasks.create_task(run_evaluator(url, clock, stopping, came_round=watch("evaluator")))
         tasks.create_task(run_escalator(url, clock, stopping, came_round=watch("escalator")))

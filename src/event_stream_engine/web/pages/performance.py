@@ -19,7 +19,9 @@ from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.application import NO_WEBHOOK, load_application
 from event_stream_engine.monitoring.dashboard import Kpi
 from event_stream_engine.monitoring.pipeline import Pipeline, load_pipeline
+from event_stream_engine.monitoring.postgres import load_database_summary
 from event_stream_engine.monitoring.requests import Requests, RouteRequests, list_requests
+from event_stream_engine.monitoring.resources import load_resources
 from event_stream_engine.monitoring.spans import KEPT
 from event_stream_engine.web.key_figures import make_figure
 from event_stream_engine.web.performance_charts import (
@@ -30,6 +32,7 @@ from event_stream_engine.web.performance_charts import (
 )
 from event_stream_engine.web.periods import PERIODS, Period, read_period_with
 from event_stream_engine.web.render import render
+from event_stream_engine.web.resource_charts import draw_resources
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(include_in_schema=False)
@@ -46,15 +49,17 @@ class _Measured:
 
 @router.get("/performance")
 async def show_performance(request: Request) -> Response:
-    resources = resources_of(request)
-    zone, now = resources.settings.timezone, resources.clock.now()
+    shared = resources_of(request)
+    zone, now = shared.settings.timezone, shared.clock.now()
     period = read_period_with(request, default="1h")
     step, bins, windows = _cut(period, zone, now)
     earlier = period.window.before()
-    async with resources.pool.connection() as conn, snapshot(conn):
+    async with shared.pool.connection() as conn, snapshot(conn):
         found = await load_application(conn, period.window, now, is_chosen=True)
         points = await list_requests(conn, windows, now)
         [requests_before] = await list_requests(conn, [earlier], now)
+        used = await load_resources(conn, period.window, period.step, zone, now)
+        database = await load_database_summary(conn, period.window, now)
         before = _Measured(earlier, requests_before, await load_pipeline(conn, earlier, now))
     measured = _Measured(period.window, found.requests, found.pipeline)
     series = make_request_series(points, bins, step, period.label, zone)
@@ -63,6 +68,9 @@ async def show_performance(request: Request) -> Response:
     return render(
         request,
         "performance.html",
+        room="performance",
+        tab="/performance",
+        modules=[],
         period=period,
         step_name=period.step_name if step == period.step else "15 minutes",
         periods=PERIODS,
@@ -76,7 +84,10 @@ async def show_performance(request: Request) -> Response:
         routes_left=len(routes[MOST_ROUTES:]),
         pipeline=found.pipeline,
         export=f"/api/v1/monitoring/application?{urlencode(chosen)}",
-        public_url=resources.settings.public_url,
+        resources=draw_resources(used, period, zone),
+        resource_export=f"/api/v1/monitoring/resources?{urlencode(chosen)}",
+        database=database,
+        public_url=shared.settings.public_url,
     )
 
 

@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0009_feed"
-down_revision = "0007_resources"
+down_revision = "0008_postgres"
 
 
 def upgrade() -> None:

@@ -130,7 +130,7 @@ INSERT INTO alert_rules (name, metric, scope, window_seconds, comparison, thresh
     ('Messages were sent inside quiet hours',       'quiet_hours_violations',     'all',      3600,  'above', 0,    0,    0,   0,   0,   'critical', 'high',     '{"area": "compliance"}', '{}', NULL),
     ('A campaign sends faster than its limit',      'rate_limit_violations',      'campaign', 3600,  'above', 0,    0,    0,   0,   0,   'warning',  'medium',   '{"area": "compliance"}', '{}', NULL),
     ('Faults in the audit trail',                   'audit_faults',               'all',      NULL,  'above', 0,    0,    0,   0,   0,   'critical', 'critical', '{"area": "compliance"}', '{}', NULL),
-    ('The audit trail is not sealed',               'audit_unsealed_seconds',     'all',      NULL,  'above', 300,  60,   0,   0,   60,  'warning',  NULL,       '{"area": "compliance", "needs": "worker"}', '{}', NULL),
+    ('The audit trail is not sealed',               'audit_unsealed_seconds',     'all',      NULL,  'above', 300,  60,   0,   60,  60,  'warning',  NULL,       '{"area": "compliance", "needs": "worker"}', '{}', NULL),
     ('API response time above threshold',           'average_response_time',      'all',      300,   'above', 1000, 800,  20,  60,  300, 'warning',  NULL,       '{"area": "engine"}', '{}', 'response_time_threshold_ms'),
     ('Webhook processing is slow',                  'webhook_processing_seconds', 'all',      300,   'above', 30,   10,   0,   0,   60,  'critical', 'high',     '{"area": "engine", "needs": "projector"}', '{}', NULL),
     ('Events wait for the projector',               'projector_lag_seconds',      'all',      NULL,  'above', 60,   10,   0,   30,  60,  'critical', 'high',     '{"area": "engine", "needs": "worker"}', '{"needs": "projector"}', NULL),
@@ -142,5 +142,5 @@ INSERT INTO alert_rules (name, metric, scope, window_seconds, comparison, thresh
     ('CPU usage above threshold',                   'host_cpu_percent',           'host',     300,   'above', 80,   70,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
     ('Memory usage above threshold',                'host_memory_percent',        'host',     300,   'above', 85,   80,   0,   300, 300, 'warning',  NULL,       '{"area": "host"}', '{}', NULL),
     ('Disk usage above threshold',                  'disk_usage_percent',         'host',     300,   'above', 85,   80,   0,   60,  300, 'critical', 'high',     '{"area": "host"}', '{}', 'disk_usage_threshold'),
-    ('The connection pool is exhausted',            'pool_waiting',               'all',      300,   'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
+    ('The connection pool is exhausted',            'pool_waiting',               'all',      NULL,  'above', 0,    0,    0,   30,  120, 'critical', 'high',     '{"area": "database"}', '{}', NULL),
     ('Requests got no database connection',         'pool_timeouts',              'all',      300,   'above', 0,    0,    0,   0,   120, 'critical', 'high',     '{"area": "database"}', '{}', NULL);
