@@ -109,7 +109,7 @@ def chart_requests(series: RequestSeries, total: Requests) -> Chart:
                 "field": "count",
                 "type": "quantitative",
                 "scale": {} if total.count else {"domain": [0, 4]},
-                "axis": {"format": "~s", "tickMinStep": 1, "tickCount": 3},
+                "axis": {"format": ",d", "tickMinStep": 1, "tickCount": 3},
             },
             "order": {"field": "rank", "type": "quantitative"},
             "color": {
