@@ -32,6 +32,7 @@ LOOPS = {
     "escalator": Loop(timedelta(minutes=1), "Incidents that nobody takes are not escalated"),
     "auditor": Loop(timedelta(minutes=5), "The audit trail is not verified"),
     "observer": Loop(timedelta(minutes=5), "The database is not looked at"),
+    "upkeep": Loop(timedelta(minutes=20), "Partitions of coming days are not made"),
     "verifier": Loop(timedelta(minutes=5), "Figures are not checked"),
     "compactor": Loop(timedelta(minutes=20), "Days that are over are not added up"),
     "importer": Loop(timedelta(minutes=1), "Imports wait"),

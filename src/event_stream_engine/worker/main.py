@@ -1,25 +1,21 @@
-"""The worker process composed: the projector, the sealer, the checker, the observer, their sign of life, and the upkeep of the log."""
+"""The worker process composed: its loops and its sign of life."""
 
 import asyncio
 import logging
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
 
-from event_stream_engine.access.sessions import delete_expired_sessions
-from event_stream_engine.access.throttle import delete_past_attempts
 from event_stream_engine.infra.database import connect
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.messaging.twilio import open_provider
-from event_stream_engine.monitoring import pipeline, processes, requests
+from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.loops import Rounds
-from event_stream_engine.monitoring.resources import drop_old_resources, run_sampler
-from event_stream_engine.stream import log
+from event_stream_engine.monitoring.resources import run_sampler
 from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
@@ -34,9 +30,9 @@ from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
+from event_stream_engine.worker.upkeep import run_upkeep
 from event_stream_engine.worker.verifier import run_verifier
 
-UPKEEP = timedelta(minutes=10)
 _logger = logging.getLogger(__name__)
 
 
@@ -72,6 +68,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
         tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
+        tasks.create_task(run_upkeep(url, clock, stopping, came_round=watch("upkeep")))
         tasks.create_task(_beat(url, clock, stopping, process, rounds))
         tasks.create_task(run_sampler(settings, url, process, clock, stopping))
         if settings.telemetry.metrics:
@@ -83,24 +80,12 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
 async def _beat(
     url: str, clock: Clock, stopping: asyncio.Event, process: processes.Process, rounds: Rounds
 ) -> None:
-    """Give a sign of life; now and then make the log's coming partitions and clear away what has run out."""
-    upkeep_at = process.started_at
+    """Give a sign of life every few seconds, and take leave at the end."""
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-worker", statement_timeout_ms=5000) as conn:
                 while not stopping.is_set():
-                    now = clock.now()
-                    await processes.beat(conn, replace(process, beat_at=now, loops=rounds.describe()))
-                    if now >= upkeep_at:
-                        await log.add_up_intake(conn, now)
-                        await log.ensure_coming_partitions(conn, now.date())
-                        await delete_expired_sessions(conn, now)
-                        await delete_past_attempts(conn, now)
-                        await requests.settle_days(conn, now)
-                        await requests.clear_old(conn, now)
-                        await pipeline.clear_old(conn, now)
-                        await drop_old_resources(conn, now)
-                        upkeep_at = now + UPKEEP
+                    await processes.beat(conn, replace(process, beat_at=clock.now(), loops=rounds.describe()))
                     await pause(stopping, processes.BEAT_SECONDS)
                 await processes.end(conn, process.id)
         except psycopg.Error as error:
