@@ -1,23 +1,12 @@
 """An alert in a real Chromium: a rule is written and tried, it fires, is seen on every page, taken in hand, and over."""
 
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.test_campaigns import find_ports, page
-from tests.browser.test_monitoring import (
-    EMAIL,
-    PASSWORD,
-    RunningEngine,
-    sign_in,
-    wait_until_ready,
-)
-from tests.engine import ACCOUNT_SID, TOKEN
+from tests.browser.running import EMAIL, RunningEngine, find_ports, make_environment, running_up, sign_in
+from tests.browser.test_campaigns import page
 
 __all__ = ["page"]
 TICKS_MS = 30_000  # two evaluations, and room for a busy machine
@@ -26,32 +15,8 @@ TICKS_MS = 30_000  # two evaluations, and room for a busy machine
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     [port] = find_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    environment = os.environ | {
-        "ESE_DATA_DIR": str(tmp_path_factory.mktemp("alerts")),
-        "ESE_PORT": str(port),
-        "ESE_TWILIO_AUTH_TOKEN": TOKEN,
-        "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-        "ESE_PROVIDER": "simulator",
-        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
-    }
-    ese = [sys.executable, "-m", "event_stream_engine.cli.main"]
-    process = subprocess.Popen(
-        [*ese, "up"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        subprocess.run(
-            [*ese, "operators", "add", EMAIL, "--password", PASSWORD, "--role", "admin"],
-            env=environment,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        wait_until_ready(url, process)
-        yield RunningEngine(url)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+    with running_up(make_environment(tmp_path_factory.mktemp("alerts"), port), admin=EMAIL):
+        yield RunningEngine(f"http://127.0.0.1:{port}")
 
 
 async def test_a_rule_is_tried_fires_is_seen_everywhere_taken_in_hand_and_over(

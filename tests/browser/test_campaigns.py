@@ -2,12 +2,7 @@
 
 import asyncio
 import base64
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,27 +10,24 @@ from pathlib import Path
 import psycopg
 import pytest
 import uvicorn
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging.simulated_behaviour import Behaviour
 from event_stream_engine.messaging.simulator import build_simulator
-from tests.browser.test_monitoring import CHROMIUM, EMAIL, PASSWORD, RunningEngine, wait_until_ready
+from tests.browser.running import (
+    EMAIL,
+    RunningEngine,
+    find_ports,
+    make_environment,
+    open_page,
+    running_up,
+    sign_in,
+)
 from tests.engine import ACCOUNT_SID, TOKEN
 
 PEOPLE = 120
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-def find_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,63 +55,25 @@ def engine(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     )
     thread = threading.Thread(target=simulator.run)
     thread.start()
-    environment = os.environ | {
-        "ESE_DATABASE_URL": database_url,
-        "ESE_DATA_DIR": str(tmp_path_factory.mktemp("campaigns")),
-        "ESE_PORT": str(port),
-        "ESE_PUBLIC_URL": url,
-        "ESE_TWILIO_AUTH_TOKEN": TOKEN,
-        "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-        "ESE_PROVIDER": "simulator",
-        "ESE_SIMULATOR_URL": simulator_url,
-    }
-    ese = [sys.executable, "-m", "event_stream_engine.cli.main"]
-    process = subprocess.Popen(
-        [*ese, "up"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    environment = make_environment(
+        tmp_path_factory.mktemp("campaigns"),
+        port,
+        DATABASE_URL=database_url,
+        PUBLIC_URL=url,
+        SIMULATOR_URL=simulator_url,
     )
     try:
-        for role, email in (("operator", EMAIL), ("viewer", "viewer@example.com")):
-            subprocess.run(
-                [*ese, "operators", "add", email, "--password", PASSWORD, "--role", role],
-                env=environment,
-                check=True,
-                capture_output=True,
-                timeout=60,
-            )
-        wait_until_ready(url, process)
-        yield RunningEngine(url)
+        with running_up(environment, operator=EMAIL, viewer="viewer@example.com"):
+            yield RunningEngine(url)
     finally:
-        process.send_signal(signal.SIGTERM)
-        ended = process.wait(30)
         simulator.should_exit = True
         thread.join(10)
-        assert ended == 0
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    assert CHROMIUM is not None, "no Chromium: run `make test`, which installs it or says how"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = await browser.new_page()
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("dialog", lambda dialog: faults.append(dialog.message))
+    async with open_page() as page:
         yield page
-        await browser.close()
-        assert faults == []
-
-
-async def sign_in(page: Page, engine: RunningEngine, address: str, email: str = EMAIL) -> None:
-    await page.goto(f"{engine.url}{address}")
-    await page.get_by_label("E-mail").fill(email)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page).to_have_url(f"{engine.url}{address}")
-    await page.wait_for_load_state("load")  # with its modules
 
 
 def write_people() -> str:

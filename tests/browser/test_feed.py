@@ -12,7 +12,8 @@ from playwright.async_api import Page, expect
 from event_stream_engine.infra.database import connect
 from event_stream_engine.ingest.callbacks import make_event
 from event_stream_engine.stream.log import append_events
-from tests.browser.test_monitoring import RunningEngine, engine, page, sign_in
+from tests.browser.running import RunningEngine, sign_in
+from tests.browser.test_monitoring import engine, page
 from tests.engine import ACCOUNT_SID
 
 __all__ = ["engine", "page"]  # the fixtures

@@ -4,8 +4,8 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
+from tests.browser.running import EMAIL, RunningEngine, sign_in
 from tests.browser.test_alerts import TICKS_MS, engine, page
-from tests.browser.test_monitoring import EMAIL, RunningEngine, sign_in
 
 __all__ = ["engine", "page"]
 RULE = {

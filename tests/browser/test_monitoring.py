@@ -1,129 +1,38 @@
 """The console in a real Chromium, on a real engine: `ese up` as a person starts it."""
 
 import asyncio
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from event_stream_engine.infra.embedded import embedded_url
-from event_stream_engine.messaging.webhooks import sign_request
-from tests.engine import ACCOUNT_SID, TOKEN
-
-EMAIL, PASSWORD = "grace@example.com", "correct horse battery staple"
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
-    None,
+from tests.browser.running import (
+    EMAIL,
+    RunningEngine,
+    find_ports,
+    make_environment,
+    open_page,
+    running_up,
+    sign_in,
 )
+
 TRIES = 3  # "within 2 s" on a machine that may be busy: one of three webhooks must make it
-
-
-@dataclass(frozen=True, slots=True)
-class RunningEngine:
-    """`database_url` is known where the engine runs the embedded server."""
-
-    url: str
-    database_url: str = ""
-
-    def post_status(self, sid: str, status: str) -> None:
-        form = {"MessageStatus": status, "To": "+14155551234", "From": "+14155238886"}
-        self._post("status", 204, form | {"AccountSid": ACCOUNT_SID, "MessageSid": sid})
-
-    def post_inbound(self, sid: str, body: str) -> None:
-        form = {"Body": body, "From": "+14155551234", "To": "+14155238886"}
-        self._post("inbound", 200, form | {"AccountSid": ACCOUNT_SID, "MessageSid": sid})
-
-    def _post(self, kind: str, expected: int, form: dict[str, str]) -> None:
-        address = f"{self.url}/webhooks/{kind}"
-        headers = {
-            "X-Twilio-Signature": sign_request(TOKEN, address, form),
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
-        request = urllib.request.Request(address, urlencode(form).encode(), headers)
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            assert answer.status == expected
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = find_ports(1)
     data_dir = tmp_path_factory.mktemp("browser")
-    environment = os.environ | {
-        "ESE_DATA_DIR": str(data_dir),
-        "ESE_PORT": str(port),
-        "ESE_TWILIO_AUTH_TOKEN": TOKEN,
-        "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-        "ESE_PROVIDER": "simulator",
-        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
-    }
-    ese = [sys.executable, "-m", "event_stream_engine.cli.main"]
-    process = subprocess.Popen(
-        [*ese, "up"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        subprocess.run(
-            [*ese, "operators", "add", EMAIL, "--password", PASSWORD, "--role", "viewer"],
-            env=environment,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-        wait_until_ready(f"http://127.0.0.1:{port}", process)
+    with running_up(make_environment(data_dir, port), viewer=EMAIL):
         yield RunningEngine(f"http://127.0.0.1:{port}", embedded_url(data_dir))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-
-
-def wait_until_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        assert process.poll() is None, "ese up has ended"
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
-                return
-        except (urllib.error.URLError, TimeoutError):
-            time.sleep(0.1)
-    pytest.fail("ese up was not ready within a minute")
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    assert CHROMIUM is not None, "no Chromium: run `make test`, which installs it or says how"
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = await browser.new_page()
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    async with open_page(is_console_watched=True) as page:
         yield page
-        await browser.close()
-        assert faults == []
-
-
-async def sign_in(page: Page, engine: RunningEngine) -> None:
-    await page.goto(f"{engine.url}/monitoring")
-    await expect(page).to_have_url(f"{engine.url}/sign-in?next=%2Fmonitoring")
-    await page.get_by_label("E-mail").fill(EMAIL)
-    await page.get_by_label("Password").fill(PASSWORD)
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page).to_have_url(f"{engine.url}/monitoring")
 
 
 async def test_a_webhook_changes_a_figure_and_the_feed_within_two_seconds(

@@ -1,22 +1,26 @@
 """The page turns red by itself when a worker is killed, and green when one is back; it says when nobody answers."""
 
 import asyncio
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
-from tests.browser.test_monitoring import CHROMIUM, EMAIL, PASSWORD, RunningEngine, sign_in, wait_until_ready
-from tests.engine import ACCOUNT_SID, TOKEN
+from tests.browser.running import (
+    RunningEngine,
+    add_operator,
+    make_environment,
+    open_page,
+    sign_in,
+    start,
+    wait_until_ready,
+)
 
 WITHIN_MS = 15_000  # as promised; 9 to 13 s were measured
-ESE = (sys.executable, "-m", "event_stream_engine.cli.main")
 
 
 @dataclass(slots=True)
@@ -27,9 +31,7 @@ class Processes:
     running: "dict[str, subprocess.Popen[bytes]]"
 
     def start(self, command: str) -> "subprocess.Popen[bytes]":
-        self.running[command] = subprocess.Popen(
-            [*ESE, command], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self.running[command] = start(self.environment, command)
         return self.running[command]
 
     def kill(self, command: str) -> None:
@@ -39,14 +41,7 @@ class Processes:
 
 @pytest.fixture
 def processes(tmp_path: Path, free_port: int) -> Iterator[Processes]:
-    environment = os.environ | {
-        "ESE_DATA_DIR": str(tmp_path),
-        "ESE_PORT": str(free_port),
-        "ESE_TWILIO_AUTH_TOKEN": TOKEN,
-        "ESE_TWILIO_ACCOUNT_SID": ACCOUNT_SID,
-        "ESE_PROVIDER": "simulator",
-        "ESE_SIMULATOR_URL": "http://127.0.0.1:9",
-    }
+    environment = make_environment(tmp_path, free_port)
     processes = Processes(environment, {})
     try:
         wait_until_ready(f"http://127.0.0.1:{free_port}", processes.start("serve"))
@@ -61,21 +56,10 @@ def processes(tmp_path: Path, free_port: int) -> Iterator[Processes]:
 @pytest.fixture
 async def page(processes: Processes, free_port: int) -> AsyncIterator[Page]:
     """The monitoring page of somebody signed in. What a browser logs of a server that is away is no fault of the page."""
-    assert CHROMIUM is not None, "no Chromium: run `make test`, which installs it or says how"
-    adding = [*ESE, "operators", "add", EMAIL, "--password", PASSWORD, "--role", "viewer"]
-    await asyncio.to_thread(
-        subprocess.run, adding, env=processes.environment, check=True, capture_output=True, timeout=60
-    )
-    async with async_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = await browser.new_page()
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
+    await asyncio.to_thread(add_operator, processes.environment, "viewer")
+    async with open_page() as page:
         await sign_in(page, RunningEngine(f"http://127.0.0.1:{free_port}"))
         yield page
-        await browser.close()
-        assert faults == []
 
 
 async def test_a_killed_worker_turns_the_page_red_and_another_one_green(
