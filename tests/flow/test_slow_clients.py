@@ -26,7 +26,7 @@ async def port(
 ) -> AsyncIterator[int]:
     """The port of the real application, served as `ese serve` does, with short deadlines."""
     monkeypatch.setattr(connections, "HEADER_SECONDS", SHORT_SECONDS)
-    monkeypatch.setattr(bodies, "BODY_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(bodies, "LINGER_SECONDS", SHORT_SECONDS)
     app = build_app(make_settings(tmp_path, PORT=str(free_port)), database_url, SystemClock())
     config = uvicorn.Config(app, port=free_port, http=HttpProtocol, log_config=None, access_log=False)
     server = uvicorn.Server(config)
@@ -78,7 +78,8 @@ async def test_endless_headers_are_refused(port: int) -> None:
     assert b"400 Bad Request" in await hear_all(client)
 
 
-async def test_a_body_that_does_not_come_is_refused(port: int) -> None:
+async def test_a_body_that_does_not_come_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", SHORT_SECONDS)
     heard = await hear_all(await say(port, HEAD + b"Content-Length: 100\r\n\r\nemail="))
     assert heard.startswith(b"HTTP/1.1 408")
     assert b"did not arrive" in heard
@@ -94,3 +95,15 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_all_there(port: 
     heard = await hear_all(await say(port, HEAD + words))
     assert heard.startswith(b"HTTP/1.1 413")
     assert b"connection: close" in heard
+
+
+async def test_a_client_that_goes_on_sending_still_hears_why_it_is_refused(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "LINGER_SECONDS", 20.0)
+    size = 8 * bodies.LARGEST_BODY_BYTES
+    reader, writer = await say(port, HEAD + b"Content-Length: %d\r\n\r\n" % size)
+    for _ in range(8):
+        writer.write(b"x" * bodies.LARGEST_BODY_BYTES)
+        await writer.drain()
+    assert (await hear_all((reader, writer))).startswith(b"HTTP/1.1 413")
