@@ -100,6 +100,9 @@ async def test_the_week_leads_to_its_figures_and_a_second_import_changes_nothing
     assert (first.lines, first.rejected) == (EXPECTED["lines"], 0)
     figures = await read_figures(engine)
     assert_expected(figures)
+    assert (await engine.get("/api/v1/monitoring/application"))["pipeline"]["received"] == 0, (
+        "no webhook came"
+    )
 
     second = await import_file(engine, WEEK)
     assert (second.accepted, second.duplicate) == (0, EXPECTED["lines"])

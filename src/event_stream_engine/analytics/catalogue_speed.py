@@ -172,7 +172,10 @@ SPEED = Subject(
             denominator="time in requests of all routes",
         ),
         _webhooks(
-            "webhooks_received", "Webhooks received", "accepted + duplicate + rejected + refused", "received"
+            "webhooks_received",
+            "Webhooks received",
+            "accepted + duplicate + rejected + refused; what is imported was not received",
+            "received",
         ),
         _webhooks(
             "webhooks_accepted", "Webhooks accepted", "stored in the log, each for the first time", "accepted"

@@ -199,7 +199,8 @@ def describe_loops(live: Sequence[Process], now: datetime) -> HealthRow:
 
 def describe_lag(lag: Lag, now: datetime) -> HealthRow:
     seconds = seconds_since(lag.oldest_at, now)
-    count = f"{lag.events:,}{' or more' if lag.events >= MOST_COUNTED else ''} events"
+    more = " or more" if lag.events >= MOST_COUNTED else ""
+    count = f"{lag.events:,}{more} {'event' if lag.events == 1 else 'events'}"
     late = lag.events > 0 and seconds > LATE_AFTER_SECONDS
     return HealthRow(
         "event_lag",
@@ -254,7 +255,7 @@ def describe_spool(live: Sequence[Process]) -> HealthRow:
         "spool",
         "Spool",
         "failed" if full else "warning" if events else "ok",
-        f"{events:,} events wait on disk · {used / MB:,.1f} MB, {100 * share:.0f} % of the limit"
+        f"{events:,} {'event waits' if events == 1 else 'events wait'} on disk · {used / MB:,.1f} MB, {100 * share:.0f} % of the limit"
         if events
         else "empty",
         since=since,
@@ -320,7 +321,9 @@ def describe_sealing(unsealed: int, oldest_at: datetime | None, now: datetime) -
         "sealing",
         "Audit trail",
         "warning" if late else "ok",
-        f"{unsealed:,} entries not sealed · {_word(seconds)}" if unsealed else "sealed",
+        f"{unsealed:,} {'entry' if unsealed == 1 else 'entries'} not sealed · {_word(seconds)}"
+        if unsealed
+        else "sealed",
         since=oldest_at if late else None,
         consequence="A change of these entries would not be noticed" if late else "",
         advice="See that a worker runs; its log names what keeps it from sealing." if late else "",

@@ -8,7 +8,8 @@
 --       sorted by key, so that two processes taking the same retries, or the intake and the drain of one process
 --       counting the same minute, cannot lock each other in a circle;
 --       the counters commit with the events, so that received = accepted + duplicate holds after any crash;
---       a canary is no webhook and counts nowhere
+--       a canary is no webhook and counts nowhere, and what is imported came to another engine or at another time:
+--       only the caller is told of it
 WITH incoming AS (
     SELECT received_at, event_type, dedupe_key, payload
     FROM unnest(%(received_at)b::timestamptz[], %(event_type)b::text[], %(dedupe_key)b::uuid[], %(payload)b::text[])
@@ -29,7 +30,7 @@ WITH incoming AS (
     INSERT INTO intake_counts (minute, source, event_type, outcome, events)
     SELECT date_trunc('minute', %(counted_at)s::timestamptz), %(source)s, event_type, outcome, events
     FROM counts, LATERAL (VALUES ('accepted', accepted), ('duplicate', offered - accepted)) AS n (outcome, events)
-    WHERE events > 0
+    WHERE events > 0 AND %(is_live)s
     ORDER BY event_type, outcome
     ON CONFLICT (minute, source, event_type, outcome) DO UPDATE SET events = intake_counts.events + excluded.events
 )
