@@ -19,10 +19,13 @@ from tests.engine import ACCOUNT_SID, TOKEN
 PROGRAM = Path(__file__).with_name("sending_process.py")
 
 
+# Every callback is lost: nobody listens, and what became of messages must be found out without them.
+SILENT = Behaviour(lost_share=1.0)
+
+
 @asynccontextmanager
-async def running_simulator(port: int, clock: Clock) -> AsyncIterator[str]:
-    # Every callback is lost: nobody listens, and what became of messages must be found out without them.
-    app = build_simulator(Behaviour(lost_share=1.0), ACCOUNT_SID, TOKEN, None, clock)
+async def running_simulator(port: int, clock: Clock, behaviour: Behaviour = SILENT) -> AsyncIterator[str]:
+    app = build_simulator(behaviour, ACCOUNT_SID, TOKEN, None, clock)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve())
     while not server.started:
