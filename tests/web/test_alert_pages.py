@@ -53,7 +53,10 @@ async def test_an_alert_shows_value_threshold_and_history(engine: Engine) -> Non
         assert "88.5 %" in page.text
         assert "below 90 %" in page.text
         assert "Spring Promotion 2024" in page.text
-    assert "To whomever the routes name." in (await load_page(engine, "/alerts/ALT001")).text
+    page = await load_page(engine, "/alerts/ALT001")
+    assert "To whomever the routes name." in page.text
+    [(incident_id,)] = await engine.rows("SELECT id FROM incidents")
+    assert f'<a href="/incidents/{incident_id}">INC-0001</a>' in page.text
     missing = await engine.client.get("/alerts/ALT999", headers={"accept": "text/html"})
     assert missing.status_code == 404
 

@@ -165,7 +165,7 @@ async def test_each_kind_of_the_vocabulary_appears_under_its_name(engine: Engine
     )
     skipped, unsure = await queue_message(engine, campaign_id), await queue_message(engine, campaign_id)
     campaign = json.dumps({"CampaignId": str(campaign_id), "CampaignName": "Spring", "Recipients": 3})
-    alert = json.dumps({"Severity": "critical", "Message": "No web process"})
+    alert = json.dumps({"AlertId": "ALT007", "Severity": "critical", "Message": "No web process"})
     changes = [
         [[2, "UNKNOWN", "OPT_IN"]],
         [[1, "OPT_IN", "STOP"]],
@@ -216,7 +216,8 @@ async def test_each_kind_of_the_vocabulary_appears_under_its_name(engine: Engine
     assert by_kind["consent_started"][1]["detail"] == "“START”"
     assert by_kind["consent_started"][0]["detail"] == "2 people by an import"
     assert [event["message_body"] for event in by_kind["inbound_message"]] == ["START", "Hello"]
-    assert by_kind["alert_fired"][0]["detail"] == "critical: No web process"
+    fired = by_kind["alert_fired"][0]
+    assert (fired["detail"], fired["page"]) == ("critical: No web process", "/alerts/ALT007")
     assert by_kind["campaign_paused"][0]["campaign_id"] == str(campaign_id)
 
 

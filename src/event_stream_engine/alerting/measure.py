@@ -49,3 +49,8 @@ class Measure:
     sample: str = ""
     spans_campaign: bool = False
     has_history: bool = False
+
+    @property
+    def is_about_messages(self) -> bool:
+        """Return whether it tells of messages, also where its subject is all of them, and not of the engine itself."""
+        return "campaign" in self.scopes

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from event_stream_engine.alerting.measure import ALL
+from event_stream_engine.alerting.measures import MEASURES
 from event_stream_engine.analytics.scope import Scope
 from event_stream_engine.incidents.incidents import Incident, LinkedAlert, list_alerts
 from event_stream_engine.infra.database import Connection
@@ -103,18 +105,23 @@ class Affected:
 
 
 def read_subjects(alerts: Sequence[LinkedAlert]) -> Subjects:
-    """Return what part of the traffic alerts are about; subjects like a host are about none."""
+    """Return what part of the traffic alerts are about; those about a host or the engine itself are about none."""
     named = [one.subject.partition(":") for one in alerts]
     by_kind: dict[str, list[str]] = {
         kind: sorted({value for name, _, value in named if name == kind and value})
         for kind in ("campaign", "channel", "country")
     }
     return Subjects(
-        any(one.subject == "all" for one in alerts),
+        any(one.subject == ALL and is_about_messages(one.metric) for one in alerts),
         [UUID(one) for one in by_kind["campaign"]],
         by_kind["channel"],
         by_kind["country"],
     )
+
+
+def is_about_messages(metric: str) -> bool:
+    measure = MEASURES.get(metric)
+    return measure is not None and measure.is_about_messages
 
 
 async def load_affected(conn: Connection, incident: Incident, now: datetime) -> Affected:

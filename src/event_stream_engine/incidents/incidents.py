@@ -50,8 +50,7 @@ class Incident:
 
     @property
     def name(self) -> str:
-        """Return the number as people say it: `INC-0001`."""
-        return f"INC-{self.number:04d}"
+        return name_incident(self.number)
 
     @property
     def standing(self) -> Standing:
@@ -104,6 +103,18 @@ class LinkedAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentOfAlert:
+    id: UUID
+    number: int
+    title: str
+    state: State
+
+    @property
+    def name(self) -> str:
+        return name_incident(self.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Timer:
     """What is due when. Position 0 is the end of the response time, others are steps of the policy."""
 
@@ -120,6 +131,11 @@ class Assignee:
 @dataclass(frozen=True, slots=True)
 class IncidentId:
     id: UUID
+
+
+def name_incident(number: int) -> str:
+    """Return a number as people say it: `INC-0001`."""
+    return f"INC-{number:04d}"
 
 
 async def load_incident(conn: Connection, incident_id: UUID) -> Incident:
@@ -162,6 +178,11 @@ async def list_incidents(
 async def list_alerts(conn: Connection, incident_id: UUID) -> list[LinkedAlert]:
     """Return the alerts of an incident in the order in which they fired."""
     return await SQL.list_alerts.many(conn, LinkedAlert, {"incident_id": incident_id})
+
+
+async def list_of_alert(conn: Connection, episode_id: UUID) -> list[IncidentOfAlert]:
+    """Return the incidents that an alert opened or joined, the newest first."""
+    return await SQL.list_names_of_alert.many(conn, IncidentOfAlert, {"episode_id": episode_id})
 
 
 async def list_timers(conn: Connection, incident_id: UUID) -> list[Timer]:

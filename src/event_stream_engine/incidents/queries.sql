@@ -201,6 +201,14 @@ RETURNING name, subject_name, value, threshold;
 -- note: ordered, so that two who lock several do it in the same order
 SELECT DISTINCT incident_id AS id FROM incident_alerts WHERE episode_id = ANY (%(episode_id)s::uuid[]) AND resolved_at IS NULL ORDER BY 1;
 
+-- name: list_names_of_alert :many
+-- for: the incidents an alert belongs to or belonged to, for its page
+-- in: episode_id
+-- out: id, number, title, state; the newest first
+-- index: incident_alerts_episode and incidents primary key
+-- note: almost always one
+SELECT i.id, i.number, i.title, i.state FROM incident_alerts a JOIN incidents i ON i.id = a.incident_id WHERE a.episode_id = %(episode_id)s ORDER BY i.opened_at DESC;
+
 -- name: end_alerts :many
 -- for: alerts of an incident that are over
 -- in: incident_id; episode_id uuid[]; now

@@ -65,6 +65,7 @@ class FeedEvent:
     reason: str | None
     severity: str | None
     message: str | None
+    alert_id: str | None
 
     @property
     def place(self) -> FeedPlace:
@@ -197,6 +198,7 @@ FIELDS: Mapping[str, Callable[[FeedEvent], Any]] = MappingProxyType(
         "source": lambda event: event.consent_source,
         "severity": lambda event: event.severity,
         "message": lambda event: event.message,
+        "alert_id": lambda event: event.alert_id,
     }
 )
 

@@ -82,8 +82,14 @@ KINDS = (
     _campaign("resumed", "accent"),
     _campaign("completed", "delivered"),
     _campaign("cancelled", "warning"),
-    Kind("alert_fired", "failed", "alert", ("severity", "message"), ("alert.fired",)),
-    Kind("alert_resolved", "delivered", "alert resolved", ("severity", "message"), ("alert.resolved",)),
+    Kind("alert_fired", "failed", "alert", ("severity", "message", "alert_id"), ("alert.fired",)),
+    Kind(
+        "alert_resolved",
+        "delivered",
+        "alert resolved",
+        ("severity", "message", "alert_id"),
+        ("alert.resolved",),
+    ),
 )
 
 BY_SLUG: Mapping[str, Kind] = MappingProxyType({kind.slug: kind for kind in KINDS})

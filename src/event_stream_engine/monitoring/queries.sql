@@ -334,7 +334,7 @@ SELECT count(*) FROM campaigns WHERE state = 'running';
 -- in: after_xid, after_id (exclusive); until_xid, until_id (inclusive); most (events); newest: the last of them, else the first
 -- out: xid (text), id, received_at, source (event type and variant; NULL: without effect), message_id, campaign_id,
 --      campaign_name, phone, channel, body, intent, is_auto_replied, error_code (of this event), delivery_seconds,
---      recipients (of a campaign), people (whose consent changed), consent_source, reason, severity, message; oldest first
+--      recipients (of a campaign), people (whose consent changed), consent_source, reason, severity, message, alert_id; oldest first
 -- index: events (xid, id) of each partition, merged; dead_letters (received_on, dedupe_key), messages primary key and
 --        (provider_sid), inbound_events (message_sid), campaigns primary key
 -- note: every event of the range, also what is not shown, so that a read costs the same whatever it holds and the place
@@ -352,7 +352,8 @@ SELECT e.xid::text, e.id, e.received_at,
        i.body, i.intent, i.is_auto_replied, r.error_code,
        CASE WHEN r.status IN ('delivered', 'read') THEN m.delivery_us / 1e6::float8 END AS delivery_seconds, r.recipients,
        CASE WHEN i.intent IN ('stop', 'start') THEN 1 ELSE c.opened + c.closed END AS people, coalesce(c.source, CASE WHEN i.id IS NOT NULL THEN 'inbound' END) AS consent_source,
-       e.payload ->> 'Reason' AS reason, e.payload ->> 'Severity' AS severity, e.payload ->> 'Message' AS message
+       e.payload ->> 'Reason' AS reason, e.payload ->> 'Severity' AS severity, e.payload ->> 'Message' AS message,
+       CASE WHEN e.event_type LIKE 'alert.%%' THEN e.payload ->> 'AlertId' END AS alert_id -- a webhook may carry any parameter
 FROM (
     (SELECT xid, id, received_on, dedupe_key, received_at, event_type, payload FROM events
      WHERE NOT %(newest)s AND (xid, id) > (%(after_xid)s::xid8, %(after_id)s) AND (xid, id) <= (%(until_xid)s::xid8, %(until_id)s)

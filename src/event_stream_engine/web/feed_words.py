@@ -38,9 +38,17 @@ _WORDS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
 
 
 def show_event(event: FeedEvent) -> dict[str, Any]:
-    """Return an event as the API, the stream and the page show it; `detail` says in words what is particular about it."""
+    """Return an event as the API, the stream and the page show it.
+
+    `detail` says in words what is particular about it, `page` is where the console tells more.
+    """
     shown = describe_event(event)
-    return shown | {"detail": describe_detail(shown)}
+    return shown | {"detail": describe_detail(shown), "page": find_page(shown)}
+
+
+def find_page(shown: Mapping[str, Any]) -> str | None:
+    rooms = (("message_id", "messages"), ("alert_id", "alerts"), ("campaign_id", "campaigns"))
+    return next((f"/{room}/{shown[name]}" for name, room in rooms if shown.get(name)), None)
 
 
 def describe_detail(shown: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from event_stream_engine.alerting.rules import Rule
 from event_stream_engine.alerting.standings import Standing, Tick
 from event_stream_engine.alerting.subjects import name_subjects
 from event_stream_engine.audit.trails import list_actor_names
+from event_stream_engine.incidents import incidents
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.web.alert_charts import Gauge, gauge_value
@@ -114,6 +115,7 @@ async def show_alert(request: Request, alert_id: str) -> Response:
             conn, [step.actor for step in steps if step.actor] + [episode.acknowledged_by or ""]
         )
         rule = await rules.find_rule(conn, episode.rule_id)
+        linked = await incidents.list_of_alert(conn, episode.id)
     return render(
         request,
         "alert.html",
@@ -125,6 +127,7 @@ async def show_alert(request: Request, alert_id: str) -> Response:
         row=_describe_alert(episode, now, actors),
         alert=episode,
         rule=rule,
+        linked=linked,
         steps=steps,
         names=actors,
         measure=MEASURES.get(episode.metric),

@@ -29,7 +29,7 @@ if (feed) {
     part(".dot").className = `dot ${mark}`;
     link.textContent = name;
     if (event.message_id) link.dataset.story = event.message_id;
-    if (event.message_id ?? event.campaign_id) link.href = event.message_id ? `/messages/${event.message_id}` : `/campaigns/${event.campaign_id}`;
+    if (event.page) link.href = event.page;
     part(".what").textContent = event.campaign_name ?? "";
     part(".who").textContent = event.recipient ?? event.from_phone ?? "";
     part(".detail").textContent = event.detail;
