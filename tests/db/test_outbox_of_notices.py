@@ -101,6 +101,14 @@ async def test_notice_is_queued_with_the_transaction_that_tells_it_or_not_at_all
     assert await told(conn) == []
 
 
+async def test_fire_and_end_of_one_call_are_both_told_in_their_order(conn: Connection) -> None:
+    await add_channel(conn, "mail")
+    episode = uuid4()
+    notices = [make_notice(kind, episode=episode) for kind in ("alert.resolved", "alert.fired")]
+    assert await outbox.queue(conn, notices) == 2
+    assert await told(conn) == [("alert.fired", "mail"), ("alert.resolved", "mail")]
+
+
 async def test_route_matches_by_severity_label_and_regular_expression(conn: Connection) -> None:
     pager, mail = await add_channel(conn, "pager"), await add_channel(conn, "mail")
     await add_route(conn, pager, position=1, severities=["critical"])

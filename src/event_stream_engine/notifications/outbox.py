@@ -35,11 +35,17 @@ async def queue(
         "at": [notice.at for notice in notices],
     }
     await SQL.add_notices.execute(conn, columns)
-    return await SQL.queue_deliveries.execute(
-        conn,
-        {
-            "key": columns["key"],
-            "group_key": [notice.group for notice in notices],
-            "named": None if channel_ids is None else list(channel_ids),
-        },
-    )
+    queued = 0
+    # Two statements: who is told of an end is looked up among the deliveries of its fire, which may be of the same call.
+    for is_end in (False, True):
+        part = [notice for notice in notices if notice.is_resolved == is_end]
+        if part:
+            queued += await SQL.queue_deliveries.execute(
+                conn,
+                {
+                    "key": [notice.key for notice in part],
+                    "group_key": [notice.group for notice in part],
+                    "named": None if channel_ids is None else list(channel_ids),
+                },
+            )
+    return queued
