@@ -7,6 +7,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.running import EMAIL, RunningEngine, find_ports, make_environment, running_up, sign_in
 from tests.browser.test_campaigns import page
+from tests.receivers import running_receiver
 
 __all__ = ["page"]
 TICKS_MS = 30_000  # two evaluations, and room for a busy machine
@@ -15,7 +16,9 @@ TICKS_MS = 30_000  # two evaluations, and room for a busy machine
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     [port] = find_ports(1)
-    with running_up(make_environment(tmp_path_factory.mktemp("alerts"), port), admin=EMAIL):
+    with running_up(
+        make_environment(tmp_path_factory.mktemp("alerts"), port, PRIVATE_TARGETS="127.0.0.0/8"), admin=EMAIL
+    ):
         yield RunningEngine(f"http://127.0.0.1:{port}")
 
 
@@ -74,3 +77,34 @@ async def test_a_rule_is_tried_fires_is_seen_everywhere_taken_in_hand_and_over(
     await expect(page).to_have_url(f"{engine.url}/alerts/rules")
     await page.goto(f"{engine.url}/alerts")
     await expect(page.locator("#over-rows")).to_contain_text("the rule was switched off", timeout=TICKS_MS)
+
+
+async def test_a_channel_is_made_tried_and_given_a_route(
+    engine: RunningEngine, page: Page, free_port: int
+) -> None:
+    async with running_receiver(free_port) as receiver:
+        await sign_in(page, engine, "/settings/notifications")
+        await page.get_by_role("button", name="New channel").click()
+        dialog = page.locator("dialog[open]")
+        await dialog.get_by_label("Name").fill("Pager")
+        await dialog.get_by_label("Address").fill(receiver.url)
+        await dialog.get_by_role("button", name="Save channel").click()
+        await expect(page.locator("#channels")).not_to_contain_text("s3cret")
+        await page.get_by_role("button", name="Test Pager").click()
+        await page.locator("dialog[open]").get_by_role("button", name="Send test").click()
+        await expect(page.locator("#deliveries")).to_contain_text("delivered", timeout=TICKS_MS)
+        assert len(receiver.got) == 1
+
+        await page.get_by_role("button", name="New route").click()
+        await dialog.get_by_label("critical").check()
+        await dialog.get_by_label("incident opened").check()
+        await dialog.get_by_label("Only with these labels").fill("campaign is Spring")
+        await dialog.get_by_role("button", name="Save route").click()
+        fault = dialog.locator("[data-fault-of=matchers]")
+        await expect(fault).to_contain_text("“campaign is Spring” is no condition. Write it like")
+        await dialog.get_by_label("Only with these labels").fill("campaign = Spring\nhost =~ web-.*")
+        await dialog.get_by_role("button", name="Save route").click()
+        row = page.get_by_role("row").filter(has_text="1. critical, incident opened")
+        await expect(row).to_contain_text("campaign = Spring")
+        await expect(row).to_contain_text("host =~ web-.*")
+        await expect(row).to_contain_text("Pager")

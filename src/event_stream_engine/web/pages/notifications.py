@@ -58,5 +58,5 @@ async def show_notifications(
         kinds=KINDS,
         may_change=request.state.principal.role >= Role.admin,
         zone=resources.settings.timezone,
-        now=resources.clock.now(),
+        as_of=resources.clock.now(),
     )

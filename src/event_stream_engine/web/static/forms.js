@@ -25,7 +25,7 @@ const readers = {
   json: (control) => JSON.parse(control.value || "{}"),
 };
 
-/** Return what a form says as the API wants it. A listener of `form:read` may add what controls cannot hold. */
+/** Return what a form says as the API wants it. A listener of `form:read` may add what controls cannot hold, or throw. */
 export function readForm(form) {
   const body = {};
   for (const control of form.elements) {
@@ -38,7 +38,16 @@ export function readForm(form) {
     }
     if (control.hasAttribute("data-leave-out") && (body[control.name] === null || body[control.name] === "")) delete body[control.name];
   }
+  // What a listener throws goes to the window and not to whoever dispatches; unheard, the form would be sent without it.
+  let fault;
+  const hear = (event) => {
+    fault = event.error;
+    event.preventDefault();
+  };
+  addEventListener("error", hear);
   form.dispatchEvent(new CustomEvent("form:read", { detail: body, bubbles: true }));
+  removeEventListener("error", hear);
+  if (fault) throw fault;
   return body;
 }
 
