@@ -33,6 +33,8 @@ ROOMS = (
     ("/compliance", "Compliance"),
     ("/alerts", "Alerts"),
     ("/incidents", "Incidents"),
+    ("/reports", "Reports"),
+    ("/insights", "Insights"),
     ("/settings", "Settings"),
 )
 STATIC_DIR = Path(__file__).parent / "static"
