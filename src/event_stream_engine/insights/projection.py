@@ -20,8 +20,8 @@ from statistics import NormalDist, fmean, median
 
 LEAST_DAYS = 28
 MOST_DAYS = 26 * 7  # what is older says little about the next three months
-HORIZON_WEEKS = 13
-HORIZON_DAYS = HORIZON_WEEKS * 7
+HORIZON_DAYS = 13 * 7
+LAST_WEEK = (HORIZON_DAYS - 6, HORIZON_DAYS)
 LEVEL_PERCENT = 90
 _WEEK = 7
 _MOST_PERSISTENCE = 0.8
@@ -52,24 +52,27 @@ class Projection:
     season: tuple[float, ...]
     least: float
 
-    def estimate_weeks(self, first: int, last: int) -> Estimate:
-        """Return the mean of a day over some weeks; 1 is the first one ahead."""
-        count = last - first + 1
-        distance = self.weeks / 2 + (first + last - 1) / 2
-        return self._estimate(distance, 0.0, self.spread**2 * self.persistence / count)
+    def estimate_mean(self, first: int, last: int) -> Estimate:
+        """Return the mean of some days; 1 is the first one ahead."""
+        days = range(first, last + 1)
+        season = fmean(self.season[(day - 1) % _WEEK] for day in days)
+        return self._estimate(
+            (first + last) / 2, season, self.spread**2 * self.persistence * _WEEK / len(days)
+        )
 
     def estimate_day(self, ahead: int) -> Estimate:
         """Return what a single day brings; 1 is the first one ahead."""
-        distance = self.weeks / 2 + (ahead - 0.5) / _WEEK
-        return self._estimate(distance, self.season[(ahead - 1) % _WEEK], self.day_spread**2)
+        return self._estimate(ahead, self.season[(ahead - 1) % _WEEK], self.day_spread**2)
 
-    def _estimate(self, distance: float, season: float, own_variance: float) -> Estimate:
-        """Return what is expected at a distance from the middle of the history, in weeks."""
+    def _estimate(self, ahead: float, season: float, own_variance: float) -> Estimate:
+        distance = self.weeks / 2 + (ahead - 0.5) / _WEEK  # from the middle of the history, in weeks
         squares = self.weeks * (self.weeks**2 - 1) / 12  # of the weeks' distances from their middle
         fitted = self.spread**2 * self.persistence * (1 / self.weeks + distance**2 / squares)
         value = self.level + self.slope * distance + season
         reach = _find_t(self.weeks - 2) * sqrt(fitted + own_variance)
-        return Estimate(max(self.least, value), max(self.least, value - reach), max(self.least, value + reach))
+        return Estimate(
+            max(self.least, value), max(self.least, value - reach), max(self.least, value + reach)
+        )
 
 
 def project(days: Sequence[float], least: float = -inf) -> Projection | None:
@@ -127,7 +130,7 @@ def _find_t(freedom: int) -> float:
     From 3 degrees on it is right to 1 %. Source: M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions", 26.7.5.
     """
     share = LEVEL_PERCENT / 100
-    if freedom == 2:  # noqa: PLR2004 - solved in closed form there
+    if freedom == 2:
         return share * sqrt(2 / (1 - share**2))
     z = NormalDist().inv_cdf((1 + share) / 2)
     terms = (
@@ -135,4 +138,4 @@ def _find_t(freedom: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, 1))
