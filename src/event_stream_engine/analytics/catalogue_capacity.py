@@ -163,6 +163,17 @@ CAPACITY = Subject(
             reads=_SIZES,
             note="Of the database alone, with indexes; the disk must hold the write-ahead log, too.",
         ),
+        Metric(
+            "disk_full",
+            "Disk full",
+            "text",
+            "first day on which the growth reaches what is free, by trend and by the high end of its interval",
+            list_answers(_ENDPOINT, "storage.full_on", "storage.full_on_at_earliest", "what_if.disk_full_on"),
+            (*_SIZES, "database_disk"),
+            note="Unknown where the disk is not seen, the history too short, or the day more than a year ahead.",
+            window=_HISTORY,
+            freshness=READ,
+        ),
         _projected(
             "projected_users",
             "Users who come in three months",
@@ -257,7 +268,9 @@ CAPACITY = Subject(
             reads=(*_MESSAGES, *_SIZES),
             window=_HISTORY,
         ),
-        _what_if("volume", "Times the messages", "times", "what was asked for", key="volume", reads=()),
+        _what_if(
+            "volume", "Times the messages", "times", "what was asked for", key="volume_factor", reads=()
+        ),
         _what_if(
             "retention", "Days of the log kept", "days", "what was asked for", key="retention_days", reads=()
         ),

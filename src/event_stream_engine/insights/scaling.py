@@ -18,7 +18,8 @@ BUSY_PERCENT = 70.0  # of the processor, in one quarter-hour of twenty; queues g
 PROJECTED_BUSY_PERCENT = 85.0
 FULL_MEMORY_PERCENT = 80.0
 FULL_DISK_PERCENT = 80.0
-WAITED_PERCENT = 1.0  # of requests for a connection
+WAITED_PERCENT = 1.0  # of requests for a connection, when there were at least so many:
+LEAST_REQUESTS = 1000
 APPLIED_SECONDS = 10.0  # from receipt to effect, one webhook in twenty; the alert comes at 30
 STORED_MS = 500.0  # until a webhook is answered; the provider gives up after 15 s
 REDIS_MS = 10.0
@@ -120,7 +121,8 @@ def recommend(
 
 def _advise_pool(pool: PoolWaits) -> Scaling | None:
     waited = percent(pool.waited, pool.requests)
-    if waited is None or (waited < WAITED_PERCENT and not pool.failed):
+    is_slow = pool.requests >= LEAST_REQUESTS and waited is not None and waited >= WAITED_PERCENT
+    if waited is None or not (is_slow or pool.failed):
         return None
     busiest = (
         ""

@@ -15,9 +15,9 @@ _OF_MESSAGES = frozenset({LOG, "messages", "inbound_events", "audit_log", "audit
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """`volume`: times the messages of today. `senders`: None for as many as now. `retention_days`: of the log; None: all."""
+    """`volume_factor`: times the messages of today. `senders`: None for as many as now. `retention_days`: of the log; None: all."""
 
-    volume: float = 1.0
+    volume_factor: float = 1.0
     senders: int | None = None
     retention_days: int | None = None
 
@@ -49,7 +49,7 @@ class _LogSize:
 
 async def reckon(conn: Connection, found: Capacity, assumptions: Assumptions, now: datetime) -> Scenario:
     """Return present use under assumptions."""
-    volume = assumptions.volume
+    volume = assumptions.volume_factor
     grown = {table.state.relation: table.growth_bytes_per_day for table in found.tables}
     of_messages = sum(grown.get(name) or 0.0 for name in _OF_MESSAGES)
     log_growth, growth = grown.get(LOG), found.storage.growth_bytes_per_day

@@ -10,40 +10,30 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.insights.capacity import Capacity, load_capacity
 from event_stream_engine.insights.outlook import DayAhead, PastDay, find_full_on, list_ahead, list_past
 from event_stream_engine.insights.projection import LEVEL_PERCENT, Estimate
-from event_stream_engine.insights.what_if import Assumptions, Scenario, reckon
+from event_stream_engine.insights.what_if import Scenario, reckon
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.web.capacity_questions import CapacityQuery
 from event_stream_engine.web.figures import describe_frame
 from event_stream_engine.web.periods import refuse_unknown
 from event_stream_engine.web.resources import resources_of
 
 router = APIRouter(prefix="/insights", tags=["insights"])
 MB, GB = 1_000_000, 1_000_000_000
-_SCENARIO = ("volume", "senders", "retention_days")
-
-Volume = Annotated[
-    float, Query(ge=0.01, le=1000, description="What if there were so many times the messages?")
-]
-Senders = Annotated[int | None, Query(ge=1, le=10_000, description="What if there were so many senders?")]
-RetentionDays = Annotated[
-    int | None, Query(ge=1, le=3650, description="What if only so many days of the log were kept?")
-]
 
 
 @router.get("/capacity")
-async def show_capacity(
-    request: Request, volume: Volume = 1.0, senders: Senders = None, retention_days: RetentionDays = None
-) -> dict[str, Any]:
+async def show_capacity(request: Request, asked: Annotated[CapacityQuery, Query()]) -> dict[str, Any]:
     """Present use, the projection of three months with its interval, what to scale and why, and a what-if.
 
     `window` is the full days of present use. Days of `history` and `ahead` are local ones, sizes those at the end of the day
     in UTC. A megabyte is a million bytes.
     """
-    refuse_unknown(request, _SCENARIO)
+    refuse_unknown(request, tuple(CapacityQuery.model_fields))
     resources = resources_of(request)
     zone, now = resources.settings.timezone, resources.clock.now()
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_capacity(conn, zone, now)
-        scenario = await reckon(conn, found, Assumptions(volume, senders, retention_days), now)
+        scenario = await reckon(conn, found, asked.assumptions, now)
     past, ahead, projected, storage = (
         list_past(found, zone),
         list_ahead(found, zone),
@@ -139,7 +129,7 @@ def _round_all(estimate: Estimate) -> dict[str, int]:
 
 def _describe_scenario(found: Capacity, one: Scenario) -> dict[str, Any]:
     return {
-        "volume": one.assumptions.volume,
+        "volume_factor": one.assumptions.volume_factor,
         "retention_days": one.assumptions.retention_days,
         "senders": one.senders,
         "daily_volume": _round(one.daily_volume, 0),

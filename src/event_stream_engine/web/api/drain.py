@@ -1,18 +1,17 @@
 """How long a campaign takes."""
 
 import asyncio
-from datetime import time, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
 from starlette.requests import Request
 
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.insights.drain import Drain
 from event_stream_engine.insights.drain_plan import DrainPlan, PlannedDrain, prepare_drain
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.web.capacity_questions import DrainQuery
 from event_stream_engine.web.periods import refuse_unknown
 from event_stream_engine.web.resources import resources_of
 
@@ -22,27 +21,6 @@ _OF_PROVIDER = (
 )  # fmt: skip
 _OF_END = ("handed_over_at", "handed_over_seconds", "sent_at", "sent_seconds")
 _NO_RATE = "Name sender_rate, what the provider sends from one sender: it depends on the kind of number and the contract."
-
-
-class DrainQuery(BaseModel):
-    """What is asked; what is left out is as the campaign has it, or as is usual."""
-
-    campaign_id: UUID | None = Field(None, description="A campaign that is not over yet.")
-    recipients: int | None = Field(
-        None, ge=1, le=100_000_000, description="So many people, spread over zones as those who opted in are."
-    )
-    rate: int | None = Field(None, ge=1, le=10_000, description="Messages a second.")
-    senders: int = Field(1, ge=1, le=10_000, description="Numbers they are sent from.")
-    sender_rate: float | None = Field(
-        None,
-        ge=0.01,
-        le=10_000,
-        description="Segments a second that the provider sends from each; left out: not known.",
-    )
-    segments: int | None = Field(None, ge=1, le=10, description="Segments of a message.")
-    quiet_starts: time | None = Field(None, description="Quiet hours of the recipients, like 21:00.")
-    quiet_ends: time | None = Field(None, description="Their end; the same time: none.")
-    starts_at: AwareDatetime | None = Field(None, description="Now when left out or past.")
 
 
 @router.get("/drain")
