@@ -197,15 +197,16 @@ def _queue(stretch: _Stretch, queued: float, rate: float) -> tuple[float, float,
     longest, late = 0.0, 0.0
     for number in range(count):
         at = stretch.since + timedelta(seconds=number * step)
-        wait = queued / rate
         for part, quiet_at in stretch.parts:
-            allowed = LONGEST_VALIDITY if quiet_at is None else min(LONGEST_VALIDITY, quiet_at - at)
-            if wait > allowed.total_seconds():
-                late += part * step
-            else:
-                queued += part * step
-                longest = max(longest, wait)
+            # What comes last in the step waits behind all of it that is still there then.
+            allowed = LONGEST_VALIDITY.total_seconds() + step
+            if quiet_at is not None:
+                allowed = min(allowed, (quiet_at - at).total_seconds())
+            taken = min(part * step, max(0.0, rate * allowed - queued))
+            late += part * step - taken
+            queued += taken
         queued = max(0.0, queued - rate * step)
+        longest = max(longest, queued / rate)
     return queued, longest, late
 
 
