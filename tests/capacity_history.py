@@ -1,7 +1,7 @@
 """A past for capacity: messages, people, sizes and loads at instants that the test knows."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -102,16 +102,18 @@ async def note_sizes(conn: Connection, last: date, sizes: Sequence[int]) -> None
 
 async def note_disk(conn: Connection, at: datetime, total: int, free: int) -> None:
     await conn.execute(
-        "INSERT INTO database_disk (measured_at, host, total_bytes, free_bytes) VALUES (%s, 'db-1', %s, %s)",
+        "INSERT INTO database_disk (measured_at, host, total_bytes, free_bytes) VALUES (%s, 'db-1', %s, %s)"
+        " ON CONFLICT (only_row) DO UPDATE SET measured_at = excluded.measured_at, host = excluded.host,"
+        " total_bytes = excluded.total_bytes, free_bytes = excluded.free_bytes",
         (at, total, free),
     )
 
 
-async def note_load(conn: Connection, at: datetime, **percents: float) -> None:
-    """Let a host have been busy for a quarter-hour."""
-    rows: Mapping[str, float] = percents
-    for metric, value in rows.items():
+async def note_load(conn: Connection, until: datetime, **percents: float) -> None:
+    """Let a host have been busy for ten hours."""
+    for metric, value in percents.items():
         await conn.execute(
-            "INSERT INTO resource_rollups VALUES ('quarter', %s, 'web-1', 'host', 0, %s, 1, %s, %s)",
-            (at, metric, value, value),
+            "INSERT INTO resource_rollups SELECT 'quarter', %s - n * interval '15 minutes', 'web-1', 'host', 0, %s, 1, %s, %s"
+            " FROM generate_series(1, 40) AS n",
+            (until, metric, value, value),
         )

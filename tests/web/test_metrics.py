@@ -261,6 +261,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
         "/audience/figures",
         "/performance/database",
         "/incidents",
+        "/insights/capacity",
         f"/campaigns/{campaign_id}",
     ):
         page = await load_page(engine, address)

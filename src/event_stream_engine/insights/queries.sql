@@ -27,7 +27,7 @@ FROM quarters;
 
 -- name: list_host_loads :many
 -- for: how busy and how full each host was in a window
--- in: since, until
+-- in: since, until, least (quarter-hours, below which a host has no figure)
 -- out: host, metric (cpu_percent, memory_percent), busy (95th percentile of the means of quarter-hours), busiest (the highest of them), busiest_at
 -- index: resource_rollups primary key
 -- note: a peak of ten seconds is no reason to buy a host; a quarter-hour is
@@ -35,7 +35,7 @@ SELECT host, metric, percentile_cont(0.95) WITHIN GROUP (ORDER BY sum / count) A
        (array_agg(bucket ORDER BY sum / count DESC))[1] AS busiest_at
 FROM resource_rollups
 WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s AND kind = 'host' AND metric IN ('cpu_percent', 'memory_percent')
-GROUP BY host, metric ORDER BY host, metric;
+GROUP BY host, metric HAVING count(*) >= %(least)s ORDER BY host, metric;
 
 -- name: find_redis :maybe
 -- for: what was last found of Redis
@@ -69,7 +69,7 @@ WITH sample AS MATERIALIZED (
 ), whole AS (
     SELECT count(*)::float8 / greatest(1, (SELECT count(*) FROM sample)) AS factor FROM outbox WHERE campaign_id = %(campaign_id)s
 )
-SELECT coalesce(ARRAY[u.timezone], z.zones) AS zones, r.starts AS rule_starts, r.ends AS rule_ends, count(*) * max(w.factor) AS people
+SELECT CASE WHEN u.timezone IS NULL THEN z.zones ELSE ARRAY[u.timezone] END AS zones, r.starts AS rule_starts, r.ends AS rule_ends, count(*) * max(w.factor) AS people
 FROM whole w, sample s
 LEFT JOIN users u ON u.phone_e164 = s.phone
 LEFT JOIN LATERAL zones_of_phone(s.phone) AS z ON u.timezone IS NULL
@@ -86,7 +86,7 @@ GROUP BY 1, 2, 3 ORDER BY people DESC, 1, 2, 3;
 -- index: phone_zones and quiet_hours_rules primary keys
 -- note: {condition} is put in by audiences.py, as segments.py compiled it. A part of the pages, the same each time, so that
 --       millions of people take no longer than thousands
-SELECT coalesce(ARRAY[u.timezone], z.zones) AS zones, r.starts AS rule_starts, r.ends AS rule_ends, count(*) * 100.0::float8 / %(share_percent)s::float8 AS people
+SELECT CASE WHEN u.timezone IS NULL THEN z.zones ELSE ARRAY[u.timezone] END AS zones, r.starts AS rule_starts, r.ends AS rule_ends, count(*) * 100.0::float8 / %(share_percent)s::float8 AS people
 FROM users u TABLESAMPLE SYSTEM (%(share_percent)s) REPEATABLE (1)
 LEFT JOIN LATERAL zones_of_phone(u.phone_e164) AS z ON u.timezone IS NULL
 LEFT JOIN LATERAL (

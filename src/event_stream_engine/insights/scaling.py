@@ -16,6 +16,7 @@ SQL = load_queries(__package__)
 # Limits, each below the one at which an alert would fire, so that there is time to act.
 BUSY_PERCENT = 70.0  # of the processor, in one quarter-hour of twenty; queues grow steeply beyond it
 PROJECTED_BUSY_PERCENT = 85.0
+LEAST_QUARTERS = 20  # one of twenty cannot be told of fewer
 FULL_MEMORY_PERCENT = 80.0
 FULL_DISK_PERCENT = 80.0
 WAITED_PERCENT = 1.0  # of requests for a connection, when there were at least so many:
@@ -87,7 +88,7 @@ async def load_load(conn: Connection, window: Window, now: datetime) -> Load:
     asked = {"since": window.since, "until": window.until}
     return Load(
         pool=await SQL.load_pool_waits.one(conn, PoolWaits, asked),
-        hosts=await SQL.list_host_loads.many(conn, HostLoad, asked),
+        hosts=await SQL.list_host_loads.many(conn, HostLoad, asked | {"least": LEAST_QUARTERS}),
         pipeline=await load_pipeline(conn, window, now),
         redis=await SQL.find_redis.maybe(conn, Redis, {"since": now - _REDIS_FRESH}),
     )
@@ -148,7 +149,7 @@ def _advise_spool(pipeline: Pipeline) -> Scaling | None:
     refused = f", and {pipeline.refused:,} were refused" if pipeline.refused else ""
     return Scaling(
         "spool",
-        f"Give PostgreSQL a faster or a second (standby) server: {pipeline.spooled:,} webhooks of the last 7 days went by way of"
+        f"Give PostgreSQL faster disks, and a standby that takes over: {pipeline.spooled:,} webhooks of the last 7 days went by way of"
         f" the disk because it did not take them within a second{refused}.",
         "webhooks that PostgreSQL did not take at once",
         detoured,

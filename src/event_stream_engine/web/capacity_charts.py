@@ -99,7 +99,9 @@ def _draw(line: _Line, zone: ZoneInfo, limit: float | None) -> Chart:
     days = [day for day, _ in line.past] + [day for day, _ in line.ahead]
     instants = [datetime.combine(day, time(), zone).astimezone(UTC) for day in days]
     whole = make_time_axis(instants, timedelta(days=1), zone)
-    axis = TimeAxis(whole.slots, whole.ticks[: -max(1, len(whole.ticks) // 25)])  # a last label would be cut off
+    axis = TimeAxis(
+        whole.slots, whole.ticks[: -max(1, len(whole.ticks) // 25)]
+    )  # a last label would be cut off
     highest = max([value for _, value in line.past if value is not None], default=0.0)
     highest = max([highest, *(found.high for _, found in line.ahead if found is not None)])
     unit, unit_name = next((one for one in reversed(line.units) if highest >= one[0]), line.units[0])

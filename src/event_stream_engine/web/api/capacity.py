@@ -181,7 +181,7 @@ def _explain(found: Capacity, scenario: Scenario) -> dict[str, str]:
         "peak_hour_at": "No message was sent in these days.",
         "history": "A figure is null on days before its first one, and a size where nobody has looked yet.",
         "tables": "A size is null before the first look at the database, growth before a day is known.",
-        "what_if.processor_percent": "Nobody has measured a host for a quarter-hour yet.",
+        "what_if.processor_percent": "No host was measured for five hours of the last 7 days yet.",
         "what_if.sender_rate_per_second": "No sender had a message in these days, or no full day has passed.",
         "what_if.retention_days": "Nothing was asked for: all of the log is kept.",
         "what_if.log_bytes": "Name retention_days; growth of the log is known after a day.",
