@@ -202,9 +202,23 @@ async def test_each_piece_of_advice_names_the_figure_that_caused_it(
         await conn.execute(
             "INSERT INTO redis_state (measured_at, latency_ms, since) VALUES (%s, 25, %s)", (now, now - DAY)
         )
+        await conn.execute(
+            "INSERT INTO database_marks (kind, id, owner, began_at, counters) VALUES ('statements', 0, 0, %s, '{}'), ('statement', 7, 1, NULL, ARRAY[1, %s])",
+            (now - 4 * DAY, 86_400 * 10**9),
+        )
         found = await load(conn, now)
     causes = {one.slug: (one.value, one.limit, one.unit) for one in found.scaling}
-    assert list(causes) == ["pool", "spool", "disk", "processor", "memory", "projector", "intake", "redis"]
+    assert list(causes) == [
+        "pool",
+        "spool",
+        "disk",
+        "processor",
+        "memory",
+        "projector",
+        "intake",
+        "replica",
+        "redis",
+    ]
     assert causes["pool"] == (3.0, 1.0, "%")
     assert causes["spool"] == (12, 0, "webhooks")
     assert causes["disk"] == (85.0, 80.0, "%")
@@ -212,6 +226,7 @@ async def test_each_piece_of_advice_names_the_figure_that_caused_it(
     assert causes["memory"] == (90.0, 80.0, "%")
     assert causes["projector"][0] == pytest.approx(20, rel=0.01)
     assert causes["intake"][0] == pytest.approx(800, rel=0.01)
+    assert causes["replica"] == (25.0, 10.0, "%")
     assert causes["redis"] == (25.0, 10.0, "ms")
 
 

@@ -16,6 +16,7 @@ _LOADS = (
     "pipeline_rollups",
     "intake_counts",
     "database_disk",
+    "database_marks",
     "redis_state",
 )
 

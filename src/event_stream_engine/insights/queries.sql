@@ -37,6 +37,15 @@ FROM resource_rollups
 WHERE grain = 'quarter' AND bucket >= %(since)s AND bucket < %(until)s AND kind = 'host' AND metric IN ('cpu_percent', 'memory_percent')
 GROUP BY host, metric HAVING count(*) >= %(least)s ORDER BY host, metric;
 
+-- name: find_other_queries :maybe
+-- for: what statements of other roles than our own cost, like those of people's queries
+-- out: seconds (in statements), began_at (of the counting)
+-- index: database_marks primary key
+-- note: as of the last look, a few thousand rows; roles whose statements we may not see are not in it
+SELECT (SELECT coalesce(sum(m.counters[2]), 0) FROM database_marks m WHERE m.kind = 'statement' AND m.owner <> current_user::regrole)::float8 / 1000000000 AS seconds,
+       s.began_at
+FROM database_marks s WHERE s.kind = 'statements' AND s.began_at IS NOT NULL;
+
 -- name: find_redis :maybe
 -- for: what was last found of Redis
 -- in: since (when it was measured)

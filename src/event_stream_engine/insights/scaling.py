@@ -23,8 +23,10 @@ WAITED_PERCENT = 1.0  # of requests for a connection, when there were at least s
 LEAST_REQUESTS = 1000
 APPLIED_SECONDS = 10.0  # from receipt to effect, one webhook in twenty; the alert comes at 30
 STORED_MS = 500.0  # until a webhook is answered; the provider gives up after 15 s
+OTHERS_PERCENT = 10.0  # of the time somebody else's statement runs
 REDIS_MS = 10.0
 HORIZON = timedelta(days=91)
+_LEAST_COUNTED = timedelta(days=1)
 _REDIS_FRESH = timedelta(minutes=2)
 
 
@@ -63,6 +65,14 @@ class HostLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherQueries:
+    """What statements of other roles cost since PostgreSQL began to count."""
+
+    seconds: float
+    began_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Redis:
     latency_ms: float | None
     fault: str | None
@@ -71,11 +81,13 @@ class Redis:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine's parts had to bear in the last days. `redis`: None where it is not used."""
+    """What the engine's parts had to bear in the last days. `others`: None where statements are not counted; `redis`: None where
+    it is not used."""
 
     pool: PoolWaits
     hosts: Sequence[HostLoad]
     pipeline: Pipeline
+    others: OtherQueries | None
     redis: Redis | None
 
     def find_busiest(self, metric: str) -> HostLoad | None:
@@ -90,6 +102,7 @@ async def load_load(conn: Connection, window: Window, now: datetime) -> Load:
         pool=await SQL.load_pool_waits.one(conn, PoolWaits, asked),
         hosts=await SQL.list_host_loads.many(conn, HostLoad, asked | {"least": LEAST_QUARTERS}),
         pipeline=await load_pipeline(conn, window, now),
+        others=await SQL.find_other_queries.maybe(conn, OtherQueries),
         redis=await SQL.find_redis.maybe(conn, Redis, {"since": now - _REDIS_FRESH}),
     )
 
@@ -115,6 +128,7 @@ def recommend(
         _advise_memory(load.find_busiest("memory_percent")),
         _advise_projector(load.pipeline),
         _advise_intake(load.pipeline),
+        _advise_replica(load.others, now, zone),
         _advise_redis(load.redis, now),
     )
     return [one for one in found if one is not None]
@@ -250,6 +264,23 @@ def _advise_intake(pipeline: Pipeline) -> Scaling | None:
         round(p95, 1),
         STORED_MS,
         "ms",
+    )
+
+
+def _advise_replica(others: OtherQueries | None, now: datetime, zone: ZoneInfo) -> Scaling | None:
+    if others is None or now - others.began_at < _LEAST_COUNTED:
+        return None
+    share = 100 * others.seconds / (now - others.began_at).total_seconds()
+    if share < OTHERS_PERCENT:
+        return None
+    return Scaling(
+        "replica",
+        "Add a read replica for people's queries and name it in ESE_REPORTING_DATABASE_URL: statements of other roles have run"
+        f" {share:.0f} % of the time since {others.began_at.astimezone(zone).date().isoformat()}.",
+        "time in statements of other roles",
+        round(share, 1),
+        OTHERS_PERCENT,
+        "%",
     )
 
 
