@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from event_stream_engine.analytics.calendar import refresh_calendar
+from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.campaigns.quiet_hours import QuietHours
 from event_stream_engine.infra.database import Connection, connect, snapshot, transaction
-from event_stream_engine.insights.audiences import EVERYBODY, load_people_reach
+from event_stream_engine.insights.audiences import EVERYBODY, load_campaign_reach, load_people_reach
 from event_stream_engine.insights.capacity import Capacity, load_capacity
 from event_stream_engine.insights.outlook import list_ahead, list_past
 from event_stream_engine.insights.projection import HORIZON_DAYS
@@ -21,6 +22,7 @@ from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.monitoring import postgres_disk
 from event_stream_engine.monitoring.postgres_snapshots import take_snapshot
 from tests import capacity_history as past
+from tests.sending import add_campaign, add_people, fill_outbox
 
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 UTC_ZONE, BERLIN = ZoneInfo("UTC"), ZoneInfo("Europe/Berlin")
@@ -297,6 +299,25 @@ async def test_people_are_reached_in_their_own_zones_and_under_the_rules_of_thei
     assert found == {("Europe/Berlin", 1): 2, ("America/New_York", 2): 1}
     assert reach.zone_unknown == 1
     assert reach.scale(300, BERLIN, hours).recipients == pytest.approx(300)
+
+
+async def test_campaign_reaches_whom_its_segment_finds_and_once_started_who_still_waits(
+    database_url: str, clock: SettableClock
+) -> None:
+    now = clock.now()
+    async with await connect(database_url, "test") as conn:
+        await add_people(conn, 30, now)
+        await add_people(conn, 5, now, first=30, state="OPT_OUT")
+        campaign_id = await add_campaign(conn, now, quiet=("21:00", "08:00"))
+        draft = await load_campaign_reach(conn, await load_campaign(conn, campaign_id), now)
+        assert draft.recipients == 30
+        assert await fill_outbox(conn, campaign_id, now) == 35
+        await conn.execute(
+            "DELETE FROM outbox WHERE message_id IN (SELECT message_id FROM outbox ORDER BY message_id LIMIT 15)"
+        )
+        running = await load_campaign_reach(conn, await load_campaign(conn, campaign_id), now)
+    assert running.recipients == 20
+    assert {zone.key for one in running.audiences for zone in one.zones} == {"Etc/UTC"}
 
 
 async def note_pool(conn: Connection, now: datetime, *, requests: int, waited: int) -> None:
