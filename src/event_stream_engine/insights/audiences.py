@@ -62,7 +62,7 @@ async def load_people_reach(conn: Connection, tree: object, hours: QuietHours, n
     """Return the people whom a filter finds and who opted in. Errors: Invalid."""
     people = sum((await count_users(conn)).values())
     condition, parameters = compile_filter(tree, now)
-    asked = {"share_percent": min(100.0, 100 * MOST_PEOPLE / max(1, people))}
+    asked = {"share_percent": min(100.0, 100 * MOST_PEOPLE / max(1, people)), "people": people}
     async with conn.cursor(row_factory=class_row(_Row)) as cursor:
         await cursor.execute(
             sql.SQL(SQL.list_people_audiences.sql).format(condition=condition), parameters | asked

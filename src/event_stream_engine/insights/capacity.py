@@ -94,6 +94,12 @@ class Capacity:
     unknown: dict[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _SizeDay:
+    day: datetime
+    bytes: int
+
+
 async def load_capacity(conn: Connection, zone: ZoneInfo, now: datetime) -> Capacity:
     """Return present use, projection and what to scale; the cost is bounded by days, not by traffic."""
     today = local_midnight(now, zone)
@@ -162,12 +168,6 @@ async def _load_storage(conn: Connection, now: datetime) -> Storage:
         full_in_days=find_full_day(growth.projection, free, at_earliest=False),
         full_in_days_at_earliest=find_full_day(growth.projection, free, at_earliest=True),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _SizeDay:
-    day: datetime
-    bytes: int
 
 
 def find_full_day(growth: Projection | None, free_bytes: int | None, *, at_earliest: bool) -> int | None:

@@ -90,13 +90,20 @@ GROUP BY 1, 2, 3 ORDER BY people DESC, 1, 2, 3;
 
 -- name: list_people_audiences :many
 -- for: the people that a filter finds and who opted in, by when they may be written to
--- in: share_percent (of the table that is looked at); the filter's own parameters
+-- in: share_percent (of the table that is looked at), people (in all of it); the filter's own parameters
 -- out: as list_waiting_audiences
 -- index: phone_zones and quiet_hours_rules primary keys
 -- note: {condition} is put in by audiences.py, as segments.py compiled it. A part of the pages, the same each time, so that
---       millions of people take no longer than thousands
-SELECT CASE WHEN u.timezone IS NULL THEN z.zones ELSE ARRAY[u.timezone] END AS zones, r.starts AS rule_starts, r.ends AS rule_ends, count(*) * 100.0::float8 / %(share_percent)s::float8 AS people
-FROM users u TABLESAMPLE SYSTEM (%(share_percent)s) REPEATABLE (1)
+--       millions of people take no longer than thousands; how many each of its rows stands for follows from how many there are
+WITH sample AS MATERIALIZED (
+    SELECT phone_e164, attributes, consent_state, consent_entry, country, timezone, created_at, updated_at
+    FROM users TABLESAMPLE SYSTEM (%(share_percent)s) REPEATABLE (1)
+), whole AS (
+    SELECT greatest(%(people)s, count(*))::float8 / greatest(1, count(*)) AS factor FROM sample
+)
+SELECT CASE WHEN u.timezone IS NULL THEN z.zones ELSE ARRAY[u.timezone] END AS zones, r.starts AS rule_starts, r.ends AS rule_ends,
+       count(*) * max(w.factor) AS people
+FROM whole w, sample u
 LEFT JOIN LATERAL zones_of_phone(u.phone_e164) AS z ON u.timezone IS NULL
 LEFT JOIN LATERAL (
     SELECT q.starts, q.ends FROM quiet_hours_rules q
