@@ -25,7 +25,7 @@ DRAIN = Subject(
         ),
         Note(
             "Zones",
-            "Of a campaign those of at most 20,000 recipients who still wait; else of as many people who opted in. A person in "
+            "Of a campaign those of at most 5,000 recipients who still wait; else of as many people who opted in. A person in "
             "several zones is written to when all of them allow it.",
         ),
     ),

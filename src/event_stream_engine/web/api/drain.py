@@ -27,7 +27,7 @@ _NO_RATE = "Name sender_rate, what the provider sends from one sender: it depend
 async def show_drain(request: Request, asked: Annotated[DrainQuery, Query()]) -> dict[str, Any]:
     """How long a campaign takes: our pace, the recipients' quiet hours, and the provider's queue of ten hours.
 
-    Without a campaign and recipients it is one to everybody who opted in. Zones are those of at most 20,000 recipients.
+    Without a campaign and recipients it is one to everybody who opted in. Zones are those of at most 5,000 recipients.
     """
     refuse_unknown(request, tuple(DrainQuery.model_fields))
     resources = resources_of(request)
