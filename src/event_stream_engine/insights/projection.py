@@ -7,7 +7,7 @@ of a monthly newsletter is empty.
 
 The interval is that of a new observation around a fitted line, by Student's t, widened when a week resembles the one before it.
 Measured over 200 histories each, flat, linear, with weekly season, in bursts and with days that lean on the day before: the
-truth lies in it in 85 to 95 of 100, from four weeks of history to a year (tests/unit/test_projection.py).
+truth lies in it in 85 to 96 of 100, from four weeks of history to half a year (tests/unit/test_projection.py).
 
 Source: P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", 1968.
 """
