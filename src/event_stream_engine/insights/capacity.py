@@ -37,7 +37,7 @@ PRESENT_DAYS = 7  # a whole week, so that no weekday counts twice
 FURTHEST_DAYS = 365  # beyond a year a straight line says nothing
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
 _NO_FULL_DAY = "No full day has passed since the first message. Come back tomorrow."
-_NO_GROWTH = "The database has not been looked at for a whole day yet: `ese work` looks once a minute."
+_NO_GROWTH = "The database has not been looked at for a whole day yet: a worker looks once a minute."
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,14 @@ def chart_drain(drain: Drain, zone: ZoneInfo) -> Chart:
         tips = {f"tip_{name_tip(title)}": text for title, text in zip(_DRAIN_TITLES, texts, strict=True)}
         rows.append({"slot": slot, "waiting": waiting, "queued": queued, "tip_when": when, **tips})
         table.append([(when, at.isoformat()), (texts[0], waiting), (texts[1], queued)])
-    y: Spec = {"type": "quantitative", "axis": {"format": "~s", "tickCount": 3}, "stack": None}
+    is_empty = not drain.recipients
+    y: Spec = {
+        "type": "quantitative",
+        "axis": {"format": "~s", "tickCount": 3},
+        "scale": {"domain": [0, 4]} if is_empty else {},
+        "stack": None,
+    }
+    lines = (("waiting", "accent"), ("queued", "warning"))
     layers: list[Spec] = [
         {
             "mark": {
@@ -82,9 +89,8 @@ def chart_drain(drain: Drain, zone: ZoneInfo) -> Chart:
             },
             "encoding": {"x": spaced.encode(), "y": {**y, "field": field}},
         }
-        for field, colour in (("waiting", "accent"), ("queued", "warning"))
+        for field, colour in (lines if drain.longest_wait_seconds is not None else lines[:1])
     ]
-    is_empty = not drain.recipients
     return Chart(
         spec=lay_over_time(spaced, layers, _DRAIN_TITLES),
         rows=rows,
