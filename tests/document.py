@@ -22,15 +22,17 @@ ANSWERED = {
     "alert_configuration": f"{API}/alerts",
     "active_alerts": f"{API}/alerts",
     "incident_management": f"{API}/incidents/policy",
+    "capacity_metrics": f"{API}/insights/capacity",
 }
 # What has no endpoint yet. Whoever adds one moves it to ANSWERED; a test sees to it.
 MISSING = {
     "daily_report": f"{API}/reports/daily",
     "weekly_report": f"{API}/reports/weekly",
-    "capacity_metrics": f"{API}/insights/capacity",
 }
 # What is decided and not measured has no window.
 SETTINGS = ("alert_configuration", "incident_management")
+# Days of the window when nothing is asked for, where it is not one.
+WINDOW_DAYS = {f"{API}/analytics/demographics": 30, f"{API}/insights/capacity": 7}
 # The inner objects of campaign_performance, for any scope.
 INNER = ("execution_summary", "performance_breakdown", "timing_analysis")
 # Objects whose keys are data: whichever there are, of one shape.

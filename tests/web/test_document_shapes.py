@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.document import ANSWERED, API, MISSING, OBJECTS, find_faults, list_figures, list_nulls
+from tests.document import (
+    ANSWERED,
+    API,
+    MISSING,
+    OBJECTS,
+    WINDOW_DAYS,
+    find_faults,
+    list_figures,
+    list_nulls,
+)
 from tests.engine import Engine
 from tests.web.test_api import add_campaign, happen_a_bit_of_all
 
@@ -53,7 +62,7 @@ async def test_every_answer_has_the_documents_keys_and_types_and_a_reason_for_ea
         assert answer["time_zone"] == "UTC"
         assert answer["as_of"].endswith("Z")
         since, until = (datetime.fromisoformat(answer["window"][end]) for end in ("since", "until"))
-        assert until - since == timedelta(days=30 if path.endswith("/demographics") else 1)
+        assert until - since == timedelta(days=WINDOW_DAYS.get(path, 1))
         assert answer["as_of"] >= answer["window"]["until"]
 
 

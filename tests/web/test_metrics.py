@@ -37,8 +37,17 @@ NO_FIGURES = {"since_seconds", "until_seconds", "numerator", "denominator"}
 IDS = {"pid", "blocked_by"}
 # What a thing is called is no figure.
 NAMES = {"campaign_id", "campaign_name"}
-# No replica, nothing wrong with an index, nobody at work.
-MAY_BE_EMPTY = {"replicas", "losses", "verdicts", "sessions"}
+# No replica, nothing wrong with an index, nobody at work; nothing to scale, no full day behind, too few for a projection.
+MAY_BE_EMPTY = {
+    "replicas",
+    "losses",
+    "verdicts",
+    "sessions",
+    "scaling",
+    "scaling_recommendations",
+    "history",
+    "ahead",
+}
 KINDS: dict[str, Any] = {"text": str, "yes or no": bool}
 ANSWERS = [(metric, answer) for metric in METRICS.values() for answer in metric.answers]
 ENDPOINTS = sorted({answer.endpoint for _, answer in ANSWERS})
@@ -64,7 +73,10 @@ def list_leaves(given: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
 def is_without(answer: dict[str, Any], path: str) -> bool:
     """Tell whether a path leads into a list that is rightly empty."""
     name, _, rest = path.partition(".")
-    return bool(rest) and name in MAY_BE_EMPTY and answer[name] == []
+    found = answer.get(name)
+    if isinstance(found, dict):
+        return is_without(found, rest)
+    return bool(rest) and name in MAY_BE_EMPTY and found == []
 
 
 def is_at(place: Place, pattern: str) -> bool:
@@ -249,6 +261,7 @@ async def test_marks_beside_figures_lead_to_their_definitions(engine: Engine) ->
         "/audience/figures",
         "/performance/database",
         "/incidents",
+        "/insights/capacity",
         f"/campaigns/{campaign_id}",
     ):
         page = await load_page(engine, address)

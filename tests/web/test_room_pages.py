@@ -43,6 +43,8 @@ ADDRESSES = (
     "/incidents",
     "/incidents?severity=high&period=7d",
     "/settings/escalation",
+    "/insights/capacity",
+    "/insights/capacity?volume_factor=2&drain_recipients=1000",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

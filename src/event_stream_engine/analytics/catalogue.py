@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from event_stream_engine.analytics.catalogue_alerts import ALERTS
 from event_stream_engine.analytics.catalogue_campaigns import CAMPAIGNS
+from event_stream_engine.analytics.catalogue_capacity import CAPACITY
 from event_stream_engine.analytics.catalogue_compliance import COMPLIANCE
 from event_stream_engine.analytics.catalogue_database import DATABASE
 from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
+from event_stream_engine.analytics.catalogue_drain import DRAIN
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
@@ -64,6 +66,8 @@ SUBJECTS: tuple[Subject, ...] = (
     DATABASE,
     HEALTH_OF_PARTS,
     RESOURCES,
+    CAPACITY,
+    DRAIN,
     ALERTS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}

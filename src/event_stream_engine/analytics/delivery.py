@@ -1,5 +1,6 @@
 """Is it arriving: messages by status, delivery rate, delivery time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -99,6 +100,13 @@ async def list_parts(conn: Connection, scope: Scope, dimension: str) -> list[Par
     asked = scope.parameters(dimension) | {"dimension": dimension}
     rows = await SQL.count_messages_by.many(conn, _NamedCounts, asked)
     return [Part(row.name, row) for row in sorted(rows, key=lambda row: (-row.messages, row.name))]
+
+
+async def list_sent(conn: Connection, scope: Scope, bins: Sequence[datetime], step: timedelta) -> list[int]:
+    """Count the messages sent in each bin of a step; the bins cover the window, see `list_bins`."""
+    parameters = {**scope.parameters(), "bins": bins, "coarsest": coarsest_grain(step)}
+    sent = {row.bin: row.sent for row in await SQL.list_bin_counts.many(conn, _BinCount, parameters)}
+    return [sent.get(at, 0) for at in bins]
 
 
 async def list_delivery_points(

@@ -60,6 +60,18 @@ async def load_demographics(
     """Count users by attribute as of now, and signups of a window in steps and of the window before."""
     total = sum((await count_users(conn)).values())
     found = await SQL.list_attribute_values.many(conn, _ValueCount, {"most": MOST_VALUES})
+    points = await list_signups(conn, window, step, zone)
+    return Demographics(
+        total=total,
+        by_attribute={name: _gather(found, name, total) for name in await find_attributes(conn)},
+        signups=sum(point.users for point in points),
+        signups_before=await _count_signups(conn, window.before()),
+        points=points,
+    )
+
+
+async def list_signups(conn: Connection, window: Window, step: timedelta, zone: ZoneInfo) -> list[Signups]:
+    """Count the users who came in each step of a window and are still there."""
     bins = list_bins(window, step, zone)
     asked = {
         "since": window.since,
@@ -68,13 +80,7 @@ async def load_demographics(
         "coarsest": coarsest_grain(step),
     }
     came = {row.bin: row.users for row in await SQL.list_signup_bins.many(conn, _BinCount, asked)}
-    return Demographics(
-        total=total,
-        by_attribute={name: _gather(found, name, total) for name in await find_attributes(conn)},
-        signups=sum(came.values()),
-        signups_before=await _count_signups(conn, window.before()),
-        points=[Signups(at, came.get(at, 0)) for at in bins],
-    )
+    return [Signups(at, came.get(at, 0)) for at in bins]
 
 
 async def find_attributes(conn: Connection) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ READ = "read at the moment of the request"
 
 PARTS = ("by_country", "by_channel", "by_sender")  # of a campaign's performance
 
-_MEASURES = ("%", "s", "ms", "min", "h", "MB")
+_MEASURES = ("%", "s", "ms", "min", "h", "MB", "GB")
 
 
 @dataclass(frozen=True, slots=True)

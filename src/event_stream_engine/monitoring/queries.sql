@@ -1149,3 +1149,28 @@ FROM (SELECT count(*)::integer AS processes, coalesce(sum(size), 0)::integer AS 
       FROM pool_states JOIN processes p ON p.id = process_id WHERE noted_at >= %(alive_since)s) AS s,
      (SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(wait_ms), 0)::bigint AS wait_ms FROM pool_rollups WHERE minute >= %(waits_since)s) AS w,
      (SELECT coalesce(sum(failed), 0)::bigint AS failed, coalesce(sum(lost), 0)::bigint AS lost FROM pool_rollups WHERE minute >= date_trunc('minute', %(since)s::timestamptz) AND minute < %(until)s) AS f;
+
+-- name: find_own_server :one
+-- for: whether the server runs on this host: its process for this connection, and where it keeps its data
+-- out: pid, started_at, data_directory (NULL: the role may not know)
+-- note: a number alone could be that of any process of this host; number and start together are not
+SELECT a.pid, a.backend_start AS started_at, (SELECT setting FROM pg_settings WHERE name = 'data_directory') AS data_directory
+FROM pg_stat_activity a WHERE a.pid = pg_backend_pid();
+
+-- name: note_disk :exec
+-- for: the disk as this host sees it
+-- in: at, host, total_bytes, free_bytes, unless_since (a younger look is enough)
+-- index: database_disk has one row
+-- note: each process of the host looks every ten seconds; writing what another has just written would gain nothing
+INSERT INTO database_disk AS d (measured_at, host, total_bytes, free_bytes) VALUES (%(at)s, %(host)s, %(total_bytes)s, %(free_bytes)s)
+ON CONFLICT (only_row) DO UPDATE
+SET measured_at = excluded.measured_at, host = excluded.host, total_bytes = excluded.total_bytes, free_bytes = excluded.free_bytes
+WHERE d.measured_at < %(unless_since)s;
+
+-- name: find_disk :maybe
+-- for: the disk as it was last seen
+-- in: since
+-- out: host, total_bytes, free_bytes, measured_at
+-- index: database_disk has one row
+-- note: an old look may be of a host on which PostgreSQL ran before
+SELECT host, total_bytes, free_bytes, measured_at FROM database_disk WHERE measured_at >= %(since)s;

@@ -18,6 +18,7 @@ from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.kernel.windows import Window
+from event_stream_engine.monitoring.postgres_disk import note_disk
 from event_stream_engine.monitoring.processes import MISSING_AFTER, Process
 from event_stream_engine.monitoring.redis_server import RedisLook, RedisProbe
 from event_stream_engine.monitoring.sampling import Sample, Sampler
@@ -166,6 +167,7 @@ async def run_sampler(
             # A session of its own each time: an idle one would hold a connection for one statement in ten seconds.
             async with await connect(url, "ese-sampler", statement_timeout_ms=5000) as conn:
                 await add_sample(conn, process.id, process.kind, at, sample)
+                await note_disk(conn, at)
                 if redis is not None:
                     await note_redis(conn, at, redis)
         except psycopg.Error as error:

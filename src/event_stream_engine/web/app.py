@@ -34,8 +34,10 @@ from event_stream_engine.web.api import (
     audience,
     campaign_figures,
     campaigns,
+    capacity,
     compliance,
     database,
+    drain,
     effectiveness,
     feed,
     imports,
@@ -141,6 +143,8 @@ def compose_routes() -> FastAPI:
         monitoring,
         database,
         resources,
+        capacity,
+        drain,
     )
     about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
     for api in (

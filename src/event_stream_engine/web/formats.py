@@ -1,7 +1,7 @@
 """Figures as people read them: thousands separated, units small, never more precision than is known."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from markupsafe import Markup, escape
@@ -100,6 +100,15 @@ def format_moment(at: datetime | str, zone: ZoneInfo) -> str:
 def format_date(at: datetime | str, zone: ZoneInfo) -> str:
     local = _local(at, zone)
     return f"{local.day} {local:%b %Y %H:%M}"
+
+
+def format_day(on: date) -> str:
+    return f"{on.day} {on:%b %Y}"
+
+
+def format_whole(value: float | None) -> str:
+    """Write a reckoned number of whole things."""
+    return UNKNOWN if value is None else format_number(round(value))
 
 
 def format_bytes(count: int | None) -> str:

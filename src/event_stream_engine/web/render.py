@@ -109,6 +109,8 @@ _TEMPLATES.filters |= {
     "moment": formats.format_moment,
     "date": formats.format_date,
     "bytes": formats.format_bytes,
+    "day": formats.format_day,
+    "whole": formats.format_whole,
     "coded": formats.format_code,
     "masked": mask_phone,
     "reason": wording.word_reason,

@@ -10,6 +10,7 @@ from event_stream_engine.web.pages import (
     campaign_forms,
     campaign_messages,
     campaigns,
+    capacity,
     compliance,
     database,
     definitions,
@@ -58,5 +59,6 @@ PAGES = tuple(
         incident,
         escalation,
         notifications,
+        capacity,
     )
 )
