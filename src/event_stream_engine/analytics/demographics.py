@@ -72,7 +72,7 @@ async def load_demographics(
         total=total,
         by_attribute={name: _gather(found, name, total) for name in await find_attributes(conn)},
         signups=sum(came.values()),
-        signups_before=await _count_signups(conn, window.before()),
+        signups_before=await count_signups(conn, window.before()),
         points=[Signups(at, came.get(at, 0)) for at in bins],
     )
 
@@ -88,7 +88,8 @@ async def choose_attributes(conn: Connection, attributes: Sequence[str]) -> None
     await SQL.forget_attributes.execute(conn)
 
 
-async def _count_signups(conn: Connection, window: Window) -> int:
+async def count_signups(conn: Connection, window: Window) -> int:
+    """Count the users who came in a window."""
     users: int = await SQL.count_signups.value(conn, {"since": window.since, "until": window.until})
     return users
 
