@@ -23,7 +23,7 @@ def list_local_days(zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
     month_began = at = FIRST_DAY
     while at < LAST_DAY:
         month_began = at if at.day == 1 else month_began
-        days.setdefault(find_midnight(at, zone), _midnight(month_began, zone))
+        days.setdefault(find_midnight(at, zone), find_midnight(month_began, zone))
         at += timedelta(days=1)
     return sorted(days.items())
 

@@ -37,10 +37,9 @@ async def find_recorded_since(conn: Connection) -> datetime | None:
     return at
 
 
-async def load_span(
-    conn: Connection, first: date, last: date, now: datetime, zone: ZoneInfo, field: str
-) -> Span:
-    """Return the days from one to another with what is known of them. Errors: Invalid naming the field."""
+async def load_span(conn: Connection, last: date, days: int, now: datetime, zone: ZoneInfo) -> Span:
+    """Return some days up to one, with what is known of them. Errors: Invalid naming `date`, of a week `ending`."""
+    first, field = last - (days - 1) * DAY, "date" if days == 1 else "ending"
     recorded_since = await find_recorded_since(conn)
     today = now.astimezone(zone).date()
     earliest = today if recorded_since is None else min(today, recorded_since.astimezone(zone).date())
@@ -53,8 +52,10 @@ async def load_span(
         raise Invalid(f"Of {last} nothing is known: {what}. Ask for a later day.", field)
     window = _cover(first, last, zone)
     if find_midnight(last, zone) == window.until:
-        raise Invalid(f"There was no {last} in {zone.key}: the calendar skipped it. Ask for another day.", field)
-    before = _cover(first - (last - first) - DAY, first - DAY, zone)
+        raise Invalid(
+            f"There was no {last} in {zone.key}: the calendar skipped it. Ask for another day.", field
+        )
+    before = _cover(first - days * DAY, first - DAY, zone)
     is_so_far = now < window.until
     if is_so_far:  # a fair comparison is one with as much of the days before
         before = Window(before.since, min(before.until, before.since + (now - window.since)))

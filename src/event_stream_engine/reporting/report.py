@@ -7,7 +7,6 @@ from uuid import UUID
 
 from event_stream_engine.analytics.counts import MessageCounts
 from event_stream_engine.analytics.rates import Rate
-from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.kernel.windows import Window
 
 DAILY, WEEKLY = "daily", "weekly"
@@ -49,19 +48,20 @@ class Frame:
     """What a report covers and when it was made.
 
     `first` and `last` are local days, both within; `compared_with`: the day or week before, as long as this one is so
-    far. `is_so_far`: it was not over at the cut-off. `version` None: counted on asking, not kept. `restated` None: the
-    first version, or none.
+    far, None when it is not wholly recorded. `is_so_far`: it was not over at the cut-off. `recorded_since`: where records
+    begin, when that is within. `version` None: counted on asking, not kept. `restated` None: the first version, or none.
     """
 
     kind: str
     first: date
     last: date
     window: Window
-    compared_with: Window
+    compared_with: Window | None
     zone: str
     cut_off_at: datetime
     is_so_far: bool
     definitions: tuple[Definition, ...]
+    recorded_since: datetime | None = None
     version: int | None = None
     restated: Restatement | None = None
 
@@ -111,18 +111,6 @@ class TopCampaign:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """Failed messages with one code; `code` is None where the provider named none."""
-
-    code: int | None
-    description: str
-    error_class: str
-    resolution: str
-    count: int
-    percentage: float
-
-
-@dataclass(frozen=True, slots=True)
 class Improvement:
     """Something that could be better. `messages`: how many it touched, by which improvements are ranked.
 
@@ -136,27 +124,3 @@ class Improvement:
     columns: tuple[str, ...]
     rows: tuple[tuple[Value, ...], ...]
     path: str
-
-
-def compare(figures: Figures, before: Figures) -> tuple[Comparison, ...]:
-    """Set the figures of a report beside those of the window before."""
-    named = (
-        ("total_messages_sent", "Messages sent", "messages", lambda one: one.counts.sent),
-        ("delivery_rate", "Delivery rate", "%", lambda one: one.counts.delivery_rate_percent),
-        ("error_rate", "Error rate", "%", lambda one: one.counts.error_rate_percent),
-        ("reply_rate", "Reply rate", "%", lambda one: one.counts.reply_rate_percent),
-        ("delivery_time_p50_seconds", "Delivery time, half within", "s", lambda one: one.times.percentiles["p50"]),
-        ("delivery_time_p95_seconds", "Delivery time, 95 % within", "s", lambda one: one.times.percentiles["p95"]),
-        ("campaigns_executed", "Campaigns started", "campaigns", lambda one: one.campaigns_executed),
-        ("new_users_added", "New users", "users", lambda one: one.new_users),
-        ("opt_out_requests", "Opt-outs", "opt-outs", lambda one: one.opt_outs),
-        ("inbound_messages", "Inbound messages", "messages", lambda one: one.inbound),
-    )  # fmt: skip
-    return tuple(_compare(slug, name, unit, read(figures), read(before)) for slug, name, unit, read in named)
-
-
-def _compare(
-    slug: str, name: str, unit: str, now: int | float | None, before: int | float | None
-) -> Comparison:
-    known = now is not None and before is not None
-    return Comparison(slug, name, unit, now, before, change_percent(now, before) if known else None)
