@@ -150,7 +150,7 @@ def describe_improvements(improvements: Sequence[Improvement]) -> list[dict[str,
             "kind": one.kind,
             "text": one.text,
             "messages": one.messages,
-            "rows": [dict(zip(one.columns, row, strict=True)) for row in one.rows],
+            "evidence": [dict(zip(one.columns, row, strict=True)) for row in one.rows],
             "path": one.path,
         }
         for one in improvements

@@ -7,7 +7,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.analytics.campaign_progress import Names, list_names
-from event_stream_engine.analytics.catalogue import SUBJECTS
+from event_stream_engine.analytics.catalogue_reports import REPORTS
 from event_stream_engine.analytics.consent import count_opt_outs
 from event_stream_engine.analytics.delivery import (
     DeliveryPoint,
@@ -147,7 +147,6 @@ def list_definitions(endpoint: str) -> tuple[Definition, ...]:
     """Return the meaning of the figures that an endpoint answers, as it is today."""
     return tuple(
         Definition(metric.slug, metric.name, metric.formula, metric.note)
-        for subject in SUBJECTS
-        for metric in subject.metrics
+        for metric in REPORTS.metrics
         if any(answer.endpoint == endpoint for answer in metric.answers)
     )
