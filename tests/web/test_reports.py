@@ -13,7 +13,7 @@ from event_stream_engine.kernel.clock import SettableClock
 from event_stream_engine.worker.reporter import report_once
 from tests.document import OBJECTS, find_faults
 from tests.engine import Engine, make_settings, running_engine
-from tests.web.test_api import happen, happen_a_bit_of_all, receipt
+from tests.web.test_api import happen_a_bit_of_all
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)  # a Monday
 RIGA = ZoneInfo("Europe/Riga")

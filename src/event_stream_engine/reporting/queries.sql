@@ -2,11 +2,12 @@
 -- for: the first moment of which anything is known
 -- out: at; NULL before anything happened
 -- index: the primary keys of the roll-ups and of uptime_quarters
--- note: the lower end of five indexes; an engine that ran and saw nothing has days, too
-SELECT least((SELECT min(bucket) FROM message_rollups WHERE grain = 'quarter' AND slice = 0),
-             (SELECT min(bucket) FROM inbound_rollups WHERE grain = 'quarter'),
-             (SELECT min(bucket) FROM consent_rollups WHERE grain = 'quarter'),
-             (SELECT min(bucket) FROM signup_rollups WHERE grain = 'quarter'),
+-- note: the lower end of five indexes, past the few buckets that are empty again; an engine that ran and saw nothing has
+--       days, too
+SELECT least((SELECT min(bucket) FROM message_rollups WHERE grain = 'quarter' AND slice = 0 AND messages > 0),
+             (SELECT min(bucket) FROM inbound_rollups WHERE grain = 'quarter' AND messages > 0),
+             (SELECT min(bucket) FROM consent_rollups WHERE grain = 'quarter' AND transitions > 0),
+             (SELECT min(bucket) FROM signup_rollups WHERE grain = 'quarter' AND users > 0),
              (SELECT min(quarter) FROM uptime_quarters)) AS at;
 
 -- name: count_started_campaigns :one
