@@ -22,7 +22,9 @@ router = APIRouter(prefix="/reports", tags=["reports"])
 LISTED = timedelta(days=35)
 LONGEST = timedelta(days=366)
 _FIRST, _LAST = date(1970, 1, 1), date(2200, 12, 31)
-_Version = Annotated[int | None, Query(ge=1, description="A kept version; the latest when left out.")]
+_Version = Annotated[
+    int | None, Query(ge=1, le=1000, description="A kept version; the latest when left out.")
+]
 
 
 @router.get("")
