@@ -16,6 +16,7 @@ from event_stream_engine.reporting import production
 from event_stream_engine.reporting.daily import DailyReport, count_daily
 from event_stream_engine.reporting.schedule import CAUGHT_UP_DAYS, READY_AFTER, RESTATED_DAYS
 from event_stream_engine.reporting.versions import find_daily, find_weekly, list_versions, load_daily
+from event_stream_engine.reporting.weekly import count_weekly
 from tests.reports import happen, make_all, opened, send, send_campaign, tell
 
 RIGA = ZoneInfo("Europe/Riga")
@@ -317,3 +318,19 @@ async def test_best_campaigns_and_improvements_name_the_rows_behind_them(
     )
     lost = found["campaign_delivery"]
     assert (lost.messages, lost.rows) == (20, (("Autumn", 40, 60, 66.67), ("all others", 60, 60, 100.0)))
+
+
+async def test_a_report_reads_roll_ups_and_never_the_messages(conn: Connection, database_url: str) -> None:
+    await send_campaign(conn, database_url, NOON, name="Spring", people=40, new=True, failed=9)
+    scanned = "SELECT relname FROM pg_stat_xact_user_tables WHERE seq_scan + coalesce(idx_scan, 0) > 0"
+    for kind in ("daily", "weekly"):
+        # Counted since the connection's begin, so each has one of its own.
+        async with await connect(database_url, "test") as fresh, snapshot(fresh):
+            if kind == "daily":
+                await count_daily(fresh, READY, RIGA, MONDAY)
+            else:
+                await count_weekly(fresh, READY + 6 * DAY, RIGA, SUNDAY)
+            read = {name for (name,) in await (await fresh.execute(scanned)).fetchall()}
+        assert "message_rollups" in read
+        assert not read & {"messages", "inbound_events", "users", "consent_ledger"}
+        assert not [name for name in read if name.startswith("events")]
