@@ -6,9 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from event_stream_engine.reporting.schedule import (
-    CAUGHT_UP_DAYS,
+    KEPT_UP_DAYS,
     READY_AFTER,
-    RESTATED_DAYS,
     Due,
     Kept,
     list_days,
@@ -40,17 +39,16 @@ def test_a_week_is_due_with_its_sunday() -> None:
     assert find_due(MONDAY + 5 * DAY, READY + 5 * DAY, None) == ["daily"]
 
 
-def test_a_report_is_looked_at_again_once_a_day_for_a_week() -> None:
+def test_a_report_is_counted_again_at_that_hour_of_each_day() -> None:
     assert find_due(MONDAY, READY + DAY - SECOND, READY) == []
-    for day in range(1, RESTATED_DAYS + 1):
+    for day in (1, 2, 30):
         assert find_due(MONDAY, READY + day * DAY, READY + day * DAY - SECOND) == ["daily"]
-        assert find_due(MONDAY, READY + day * DAY, READY + day * DAY) == []
-    assert find_due(MONDAY, READY + 9 * DAY, READY + RESTATED_DAYS * DAY) == []
+        assert find_due(MONDAY, READY + day * DAY + 5 * SECOND, READY + day * DAY) == []
 
 
-def test_a_look_that_was_missed_is_made_up_for_once() -> None:
+def test_days_that_were_missed_are_made_up_for_by_one_count() -> None:
     assert find_due(MONDAY, READY + 20 * DAY, READY + 3 * DAY) == ["daily"]
-    assert find_due(MONDAY, READY + 20 * DAY, READY + 20 * DAY) == []
+    assert find_due(MONDAY, READY + 20 * DAY + SECOND, READY + 20 * DAY) == []
 
 
 @pytest.mark.parametrize(
@@ -77,10 +75,10 @@ def test_a_day_comes_before_the_week_that_it_ends_and_the_oldest_first() -> None
     ]
 
 
-def test_an_absence_is_caught_up_within_bounds_and_never_before_the_records() -> None:
+def test_days_are_kept_up_within_bounds_and_never_before_the_records() -> None:
     now = READY + 100 * DAY
     days = list_days(now, UTC_ZONE, READY)
-    assert len(days) == CAUGHT_UP_DAYS
+    assert len(days) == KEPT_UP_DAYS
     assert days == sorted(days)
     assert days[-1] == now.date() - DAY
     assert list_days(now, UTC_ZONE, now - 2 * DAY) == [now.date() - 2 * DAY, now.date() - DAY]

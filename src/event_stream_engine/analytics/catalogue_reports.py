@@ -34,8 +34,8 @@ REPORTS = Subject(
     notes=(
         Note(
             "Cut-off",
-            "A day is reported six hours after it is over, and a week that ends on a Sunday with its last day. Each of the "
-            "seven days after it is counted anew; when a figure has changed, there is a next version, which says what it "
+            "A day is reported six hours after it is over, and a week that ends on a Sunday with its last day. For five weeks "
+            "it is counted anew each day; when a figure has changed, there is a next version, which says what it "
             "was and what it is. `cut_off_at` says as of when the figures are, `version` which of them it is. A time "
             "without a version is counted on asking.",
         ),

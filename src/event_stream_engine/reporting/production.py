@@ -6,7 +6,7 @@ that comes first. What was counted and not kept, because a worker was killed, is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.audit.entries import Actor, Entry, record
@@ -23,6 +23,7 @@ from event_stream_engine.reporting.weekly import count_weekly, name_weekly
 
 SQL = load_queries(__package__)
 REPORTER = Actor("engine:reporter")
+MOST_LAG = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,15 @@ class Counted:
 
 
 async def count_next(conn: Connection, now: datetime, zone: ZoneInfo) -> Counted | None:
-    """Count the next report that is due; in a snapshot."""
+    """Count the next report that is due, when the projector has come to the end of the log; in a snapshot."""
     recorded_since = await find_recorded_since(conn)
     if recorded_since is None:
         return None
     days = list_days(now, zone, recorded_since)
     due = list_due(days, await _list_kept(conn, days), now, zone) if days else []
-    return await _count(conn, due[0], now, zone) if due else None
+    if not due or await SQL.is_behind.value(conn, {"since": now - MOST_LAG}):
+        return None
+    return await _count(conn, due[0], now, zone)
 
 
 async def keep(conn: Connection, counted: Counted, now: datetime) -> bool:
@@ -106,4 +109,7 @@ def _explain(report: Report, before: Report) -> str:
     if mine.zone != others.zone:
         return f"Days are those of {mine.zone} now; in version {others.version} they were those of {others.zone}."
     cut_off = others.cut_off_at.astimezone(ZoneInfo(mine.zone))
-    return f"What came in after the cut-off of version {others.version}, {cut_off.day} {cut_off:%B %Y %H:%M}, changed these figures."
+    return (
+        f"Changed since the cut-off of version {others.version}, {cut_off.day} {cut_off:%B %Y %H:%M}: "
+        "what comes late counts for the time it belongs to."
+    )

@@ -64,7 +64,7 @@ ORDER BY version DESC LIMIT 1;
 -- in: kind, first, last: days, both within
 -- out: kind, last_day, version, zone, cut_off_at, confirmed_at, reason (NULL: the first version), changed (figures)
 -- index: report_versions primary key
--- note: bounded by the days asked for, nine versions each
+-- note: bounded by the days asked for; another version only when figures had changed
 SELECT kind, last_day, version, zone, cut_off_at, confirmed_at, body #>> '{frame,restated,reason}' AS reason,
        jsonb_array_length(coalesce(body #> '{frame,restated,changes}', '[]')) AS changed
 FROM report_versions
@@ -81,3 +81,14 @@ SELECT DISTINCT ON (last_day) last_day, version, confirmed_at
 FROM report_versions
 WHERE kind = %(kind)s AND last_day BETWEEN %(first)s AND %(last)s
 ORDER BY last_day DESC, version DESC;
+
+-- name: is_behind :one
+-- for: whether figures are still on their way
+-- in: since
+-- out: a boolean: a webhook from before waits for the projector, or ten thousand events do
+-- index: events (xid, id)
+-- note: as load_lag of monitoring, whose count ends there, too; asked only when a report is due
+SELECT count(*) = 10000 OR coalesce(min(received_at) FILTER (WHERE is_live) < %(since)s, false) AS is_behind
+FROM (SELECT e.received_at, e.is_live FROM log_cursors c CROSS JOIN LATERAL (
+          SELECT received_at, is_live FROM events WHERE (xid, id) > (c.xid, c.id) ORDER BY xid, id LIMIT 10000) AS e
+      WHERE c.reader = 'projector') AS waiting;

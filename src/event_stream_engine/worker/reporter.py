@@ -16,6 +16,9 @@ from event_stream_engine.reporting import production
 from event_stream_engine.worker.projector import pause
 
 EVERY_SECONDS = 60.0
+FIRST_AFTER_SECONDS = (
+    120.0  # a new engine is being filled with its past: reports of a part of it would be restated
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -23,6 +26,7 @@ async def run_reporter(
     url: str, zone: ZoneInfo, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
 ) -> None:
     """Report until told to stop; a lost database is waited for."""
+    await pause(stopping, FIRST_AFTER_SECONDS)
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-reporter", statement_timeout_ms=60_000) as conn:

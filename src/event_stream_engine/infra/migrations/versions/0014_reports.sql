@@ -1,5 +1,5 @@
--- Reports of days and weeks, each version as it was known at its cut-off. Never cleared: at most nine versions of a report,
--- some kilobytes each, and what somebody was told must be found again.
+-- Reports of days and weeks, each version as it was known at its cut-off. Never cleared: a version takes some
+-- kilobytes, there is another only when figures have changed, and what somebody was told must be found again.
 CREATE TABLE report_versions (
     kind         text        NOT NULL CHECK (kind IN ('daily', 'weekly')),
     last_day     date        NOT NULL,           -- the day; of a week its last day
