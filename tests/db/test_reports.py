@@ -300,6 +300,28 @@ async def test_a_day_that_the_calendar_skipped_is_refused(database_url: str) -> 
             await count_daily(conn, NOON, apia, date(2011, 12, 30))
 
 
+LENGTHS = [
+    ("America/New_York", date(2026, 3, 8), 23),
+    ("America/New_York", date(2026, 11, 1), 25),
+    ("Australia/Lord_Howe", date(2026, 4, 5), 25),  # the last of half an hour
+    ("Asia/Kathmandu", date(2028, 2, 29), 24),
+    ("America/Sao_Paulo", date(2018, 11, 4), 23),  # begins at one o'clock
+]
+
+
+async def test_days_have_the_hours_that_the_clocks_gave_them(conn: Connection, database_url: str) -> None:
+    for name, day, hours in LENGTHS:
+        zone = ZoneInfo(name)
+        noon = datetime(day.year, day.month, day.day, 12, tzinfo=zone).astimezone(UTC)
+        edges = (noon - 12 * HOUR, noon, noon + 11.5 * HOUR)
+        inside = [at for at in edges if at.astimezone(zone).date() == day]
+        for at in edges:
+            await send(conn, database_url, at, [f"SM{int(at.timestamp())}"])
+        report = await count_daily(conn, noon + 3 * DAY, zone, day)
+        assert len(report.hours) == hours, name
+        assert sum(one.sent for one in report.hours) == report.figures.counts.sent == len(inside), name
+
+
 async def test_best_campaigns_and_improvements_name_the_rows_behind_them(
     conn: Connection, database_url: str
 ) -> None:

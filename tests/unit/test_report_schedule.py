@@ -22,9 +22,7 @@ SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 
 def find_due(day: date, now: datetime, confirmed_at: datetime | None, zone: ZoneInfo = UTC_ZONE) -> list[str]:
     """Return the kinds of report of a day that are due; `confirmed_at`: of the version that there is of each."""
-    kept = {
-        (kind, day): Kept(day, 1, confirmed_at) for kind in ("daily", "weekly") if confirmed_at is not None
-    }
+    kept = {(kind, day): Kept(day, confirmed_at) for kind in ("daily", "weekly") if confirmed_at is not None}
     return [one.kind for one in list_due([day], kept, now, zone)]
 
 
@@ -68,10 +66,10 @@ def test_days_are_those_of_the_zone(zone: str, day: date, ready: datetime) -> No
 def test_a_day_comes_before_the_week_that_it_ends_and_the_oldest_first() -> None:
     days = [MONDAY + number * DAY for number in range(5, 8)]
     assert list_due(days, {}, READY + 8 * DAY, UTC_ZONE) == [
-        Due("daily", days[0], 0),
-        Due("daily", days[1], 0),
-        Due("weekly", days[1], 0),
-        Due("daily", days[2], 0),
+        Due("daily", days[0]),
+        Due("daily", days[1]),
+        Due("weekly", days[1]),
+        Due("daily", days[2]),
     ]
 
 

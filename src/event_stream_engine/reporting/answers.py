@@ -22,7 +22,7 @@ _UNKNOWN = {
     "compared": "A figure is not known, or was 0 before.",
     "version": "The figures were counted on asking; this time has no version of its own.",
     "restated": "This is no restatement.",
-    "recorded_since": "Records begin before this time.",
+    "recorded_since": "Records begin before this time, or there are none yet.",
 }
 
 

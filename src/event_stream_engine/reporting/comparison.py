@@ -98,7 +98,7 @@ def name_points(points: Sequence[DeliveryPoint], zone: ZoneInfo, written: str) -
 
 
 def list_changes(before: Named, after: Named) -> tuple[Change, ...]:
-    """Return the figures that are not what they were; one that is only in one of both was or is 0 or unknown."""
+    """Return the figures that are not what they were. What one of both does not name, like a code, is 0 there."""
     names = dict.fromkeys([*after, *before])
     return tuple(
         Change(slug, (after.get(slug) or before[slug])[0], _value(before, slug), _value(after, slug))
@@ -108,4 +108,4 @@ def list_changes(before: Named, after: Named) -> tuple[Change, ...]:
 
 
 def _value(named: Named, slug: str) -> Value:
-    return named[slug][1] if slug in named else None
+    return named[slug][1] if slug in named else 0

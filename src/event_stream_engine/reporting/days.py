@@ -13,7 +13,6 @@ from event_stream_engine.kernel.windows import Window
 SQL = load_queries(__package__)
 DAY = timedelta(days=1)
 DAYS_OF_WEEK = 7
-SUNDAY = 6
 
 
 @dataclass(frozen=True, slots=True)

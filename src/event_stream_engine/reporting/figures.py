@@ -83,7 +83,8 @@ async def gather(conn: Connection, span: Span, step: timedelta, now: datetime, z
 
 def make_frame(kind: str, span: Span, endpoint: str, now: datetime, zone: ZoneInfo) -> Frame:
     """Return the frame of a report that is counted now."""
-    recorded_since = span.recorded_since or now
+    recorded_since = span.recorded_since
+    is_within = recorded_since is not None and recorded_since > span.window.since
     return Frame(
         kind=kind,
         first=span.first,
@@ -94,7 +95,7 @@ def make_frame(kind: str, span: Span, endpoint: str, now: datetime, zone: ZoneIn
         cut_off_at=now,
         is_so_far=span.is_so_far,
         definitions=list_definitions(endpoint),
-        recorded_since=recorded_since if recorded_since > span.window.since else None,
+        recorded_since=recorded_since if is_within else None,
     )
 
 

@@ -74,10 +74,10 @@ ORDER BY last_day DESC, version DESC;
 -- name: list_latest :many
 -- for: what there is of the reports that may be due
 -- in: kind, first, last: days, both within
--- out: last_day, version, confirmed_at: of the latest version of each
+-- out: last_day, confirmed_at: of the latest version of each
 -- index: report_versions primary key
 -- note: without the bodies, once a minute
-SELECT DISTINCT ON (last_day) last_day, version, confirmed_at
+SELECT DISTINCT ON (last_day) last_day, confirmed_at
 FROM report_versions
 WHERE kind = %(kind)s AND last_day BETWEEN %(first)s AND %(last)s
 ORDER BY last_day DESC, version DESC;

@@ -24,20 +24,18 @@ KEPT_UP_DAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The latest version of a report."""
+    """The latest version of a report, and when its figures were last found to be right."""
 
     last_day: date
-    version: int
     confirmed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A report to be counted; `version`: the latest there is, 0 when there is none."""
+    """A report to be counted."""
 
     kind: str
     last_day: date
-    version: int
 
 
 def list_days(now: datetime, zone: ZoneInfo, recorded_since: datetime) -> list[date]:
@@ -61,7 +59,7 @@ def list_due(
         for kind in (DAILY, WEEKLY) if day.isoweekday() == DAYS_OF_WEEK else (DAILY,):
             found = kept.get((kind, day))
             if found is None or found.confirmed_at < last_hour:
-                due.append(Due(kind, day, found.version if found else 0))
+                due.append(Due(kind, day))
     return due
 
 
