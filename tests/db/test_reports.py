@@ -135,17 +135,6 @@ async def test_the_same_figures_are_not_told_twice(
     assert (only.version, only.cut_off_at, only.confirmed_at) == (1, READY, READY + DAY)
 
 
-async def test_a_day_is_looked_at_for_five_weeks_and_then_no_more(
-    conn: Connection, database_url: str, clock: SettableClock
-) -> None:
-    await send(conn, database_url, NOON, ["SM1"])
-    for day in (0, 1, KEPT_UP_DAYS - 1, KEPT_UP_DAYS):
-        clock.set(READY + day * DAY)
-        await make_all(conn, RIGA, clock)
-        await happen(conn, database_url, [tell(NOON, f"SMlate{day}", "sent")])
-    assert [version for day, version in await list_all(conn) if day == MONDAY] == [1, 2, 3]
-
-
 async def test_a_week_is_reported_with_its_sunday(
     conn: Connection, database_url: str, clock: SettableClock
 ) -> None:

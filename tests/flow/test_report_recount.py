@@ -152,7 +152,7 @@ def to_instant(us: int) -> datetime:
 
 
 @settings(
-    max_examples=3, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=2, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )  # fmt: skip
 @given(
     history=histories(len(CAMPAIGNS)),
