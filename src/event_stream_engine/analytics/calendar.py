@@ -23,12 +23,13 @@ def list_local_days(zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
     month_began = at = FIRST_DAY
     while at < LAST_DAY:
         month_began = at if at.day == 1 else month_began
-        days.setdefault(_midnight(at, zone), _midnight(month_began, zone))
+        days.setdefault(find_midnight(at, zone), find_midnight(month_began, zone))
         at += timedelta(days=1)
     return sorted(days.items())
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def find_midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant at which a local day began; of two midnights the first."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 

@@ -17,6 +17,7 @@ from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
+from event_stream_engine.analytics.catalogue_reports import REPORTS
 from event_stream_engine.analytics.catalogue_resources import RESOURCES
 from event_stream_engine.analytics.catalogue_speed import SPEED
 from event_stream_engine.analytics.catalogue_system import SYSTEM
@@ -60,6 +61,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    REPORTS,
     SPEED,
     INCIDENTS,
     SYSTEM,

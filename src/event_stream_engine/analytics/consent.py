@@ -79,8 +79,8 @@ async def load_consent(conn: Connection, window: Window, zone: ZoneInfo) -> Cons
     by_state = await count_users(conn)
     today_began = local_midnight(window.until - timedelta(microseconds=1), zone)
     yesterday_began = local_midnight(today_began - timedelta(hours=12), zone)
-    today = await _count_opt_outs(conn, today_began, window.until)
-    yesterday = await _count_opt_outs(conn, yesterday_began, today_began)
+    today = await count_opt_outs(conn, Window(today_began, window.until))
+    yesterday = await count_opt_outs(conn, Window(yesterday_began, today_began))
     stops: int = await SQL.count_intent.value(
         conn, {"since": window.since, "until": window.until, "intent": "stop"}
     )
@@ -109,6 +109,8 @@ async def load_consent_changes(
     return ConsentChanges([ConsentPoint(at, states) for at, states in counted.items()], by_source)
 
 
-async def _count_opt_outs(conn: Connection, since: datetime, until: datetime) -> int:
-    opt_outs: int = await SQL.count_opt_outs.value(conn, {"since": since, "until": until})
+async def count_opt_outs(conn: Connection, window: Window) -> int:
+    """Count the transitions of a window into OPT_OUT or STOP."""
+    asked = {"since": window.since, "until": window.until}
+    opt_outs: int = await SQL.count_opt_outs.value(conn, asked)
     return opt_outs

@@ -65,7 +65,7 @@ async def load_demographics(
         total=total,
         by_attribute={name: _gather(found, name, total) for name in await find_attributes(conn)},
         signups=sum(point.users for point in points),
-        signups_before=await _count_signups(conn, window.before()),
+        signups_before=await count_signups(conn, window.before()),
         points=points,
     )
 
@@ -94,7 +94,8 @@ async def choose_attributes(conn: Connection, attributes: Sequence[str]) -> None
     await SQL.forget_attributes.execute(conn)
 
 
-async def _count_signups(conn: Connection, window: Window) -> int:
+async def count_signups(conn: Connection, window: Window) -> int:
+    """Count the users who came in a window."""
     users: int = await SQL.count_signups.value(conn, {"since": window.since, "until": window.until})
     return users
 

@@ -15,6 +15,8 @@ EFFECTIVENESS = "/api/v1/analytics/effectiveness"
 ERRORS = "/api/v1/analytics/errors"
 OPT_OUTS = "/api/v1/analytics/opt-outs"
 CONSENT = "/api/v1/analytics/consent"
+DAILY_REPORT = "/api/v1/reports/daily"
+WEEKLY_REPORT = "/api/v1/reports/weekly"
 
 # Windows.
 AS_OF_NOW = "as of now"

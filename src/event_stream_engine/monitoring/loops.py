@@ -35,6 +35,7 @@ LOOPS = {
     "upkeep": Loop(timedelta(minutes=20), "Partitions of coming days are not made"),
     "verifier": Loop(timedelta(minutes=5), "Figures are not checked"),
     "compactor": Loop(timedelta(minutes=20), "Days that are over are not added up"),
+    "reporter": Loop(timedelta(minutes=5), "Days and weeks that are over get no report"),
     "importer": Loop(timedelta(minutes=1), "Imports wait"),
     "eraser": Loop(timedelta(minutes=10), "Erased people stay in the log"),
 }

@@ -50,6 +50,7 @@ from event_stream_engine.web.api import (
     monitoring,
     notifications,
     replies,
+    reports,
     resources,
     rules,
     segments,
@@ -164,6 +165,7 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
+        reports,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

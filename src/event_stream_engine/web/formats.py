@@ -54,11 +54,6 @@ def format_change(change: float, unit: str) -> str:
     return f"{sign}{number} {unit}".rstrip()
 
 
-def format_growth(percent: float) -> str:
-    """Write a relative change as programs read it: `+15%`, `-2.1%`, `0%`."""
-    return f"{percent:+.1f}".removesuffix(".0") + "%" if percent else "0%"
-
-
 def format_hour(hour: int) -> str:
     """Write an hour of the day: `14:00-15:00`."""
     return f"{hour:02d}:00-{(hour + 1) % 24:02d}:00"

@@ -27,6 +27,7 @@ from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.notifier import run_notifier
 from event_stream_engine.worker.observer import run_observer
 from event_stream_engine.worker.projector import pause, run_projector
+from event_stream_engine.worker.reporter import run_reporter
 from event_stream_engine.worker.runner import run_runner
 from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
@@ -68,6 +69,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
         tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
+        tasks.create_task(run_reporter(url, settings.timezone, clock, stopping, came_round=watch("reporter")))
         tasks.create_task(run_upkeep(url, clock, stopping, came_round=watch("upkeep")))
         tasks.create_task(_beat(url, clock, stopping, process, rounds))
         tasks.create_task(run_sampler(settings, url, process, clock, stopping))

@@ -1,0 +1,378 @@
+"""Figures of the reports of a day and of a week."""
+
+from event_stream_engine.analytics.metric import (
+    DAILY_REPORT,
+    WEEKLY_REPORT,
+    Answer,
+    Metric,
+    Note,
+    Subject,
+)
+
+_DAILY, _WEEKLY = "Daily Performance Report", "Weekly Analytics Summary"
+_DAYS = "the local day of the report, or its seven local days, as known at the cut-off"
+_WEEK = "the seven local days of the report, as known at the cut-off"
+_AGAINST = "the seven local days against the seven before, as known at the cut-off"
+_MESSAGES, _TIMES = ("message_rollups",), ("duration_rollups",)
+_STEPS = (f"{DAILY_REPORT} hours", f"{WEEKLY_REPORT} days")
+
+
+def _both(*paths: str) -> tuple[Answer, ...]:
+    return tuple(Answer(endpoint, path) for endpoint in (DAILY_REPORT, WEEKLY_REPORT) for path in paths)
+
+
+def _steps(*keys: str) -> tuple[Answer, ...]:
+    return tuple(
+        Answer(endpoint, f"{series}.*.{key}") for endpoint, series in map(str.split, _STEPS) for key in keys
+    )
+
+
+REPORTS = Subject(
+    "reports",
+    "Reports",
+    "What happened in a day and in a week, fixed at a cut-off.",
+    notes=(
+        Note(
+            "Cut-off",
+            "A day is reported six hours after it is over, and a week that ends on a Sunday with its last day. For five weeks "
+            "it is counted anew each day; when a figure has changed, there is a next version, which says what it "
+            "was and what it is. `cut_off_at` says as of when the figures are, `version` which of them it is. A time "
+            "without a version is counted on asking.",
+        ),
+        Note(
+            "So far",
+            "Of a day or week that is not over, `is_so_far` is true, and it is compared with as much of the time before.",
+        ),
+        Note(
+            "Evidence",
+            "An area for improvement is a difference in the messages of the report, ranked by how many messages it touched. "
+            "Of at least 30 messages the 95 % interval of a rate lies wholly on one side of that of all others; or five "
+            "messages failed with one code, or five requests for help got no reply. `evidence` has the rows behind it.",
+        ),
+    ),
+    metrics=(
+        Metric(
+            "report_campaigns_executed",
+            "Campaigns executed",
+            "campaigns",
+            "campaigns started in the time",
+            (Answer(DAILY_REPORT, "summary.campaigns_executed"), Answer(WEEKLY_REPORT, "campaigns_executed")),
+            ("campaigns",),
+            _DAILY,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_messages_sent",
+            "Messages sent",
+            "messages",
+            "messages that the provider accepted",
+            (
+                Answer(DAILY_REPORT, "summary.total_messages_sent"),
+                Answer(WEEKLY_REPORT, "weekly_metrics.total_messages"),
+            ),
+            _MESSAGES,
+            _DAILY,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_delivery_rate",
+            "Delivery rate",
+            "%",
+            "delivered / sent",
+            (
+                Answer(DAILY_REPORT, "summary.delivery_rate"),
+                Answer(WEEKLY_REPORT, "weekly_metrics.delivery_rate_avg"),
+            ),
+            _MESSAGES,
+            _DAILY,
+            "messages whose status was DELIVERED or READ at the cut-off",
+            "messages that the provider accepted",
+            note="Of a week: over all of its messages, so that a day counts as much as it sent.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_error_rate",
+            "Error rate",
+            "%",
+            "failed / attempted",
+            (Answer(DAILY_REPORT, "summary.error_rate"),),
+            _MESSAGES,
+            _DAILY,
+            "messages whose status was FAILED or UNDELIVERED at the cut-off",
+            "messages that the provider accepted or refused",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_new_users",
+            "New users",
+            "users",
+            "users who came in the time",
+            (Answer(DAILY_REPORT, "summary.new_users_added"), Answer(WEEKLY_REPORT, "new_users_added")),
+            ("signup_rollups",),
+            _DAILY,
+            note="Who has been erased since is not among them.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_opt_outs",
+            "Opt-outs",
+            "opt-outs",
+            "transitions into OPT_OUT or STOP",
+            (Answer(DAILY_REPORT, "summary.opt_out_requests"), Answer(WEEKLY_REPORT, "opt_out_requests")),
+            ("consent_rollups",),
+            _DAILY,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_top_campaigns",
+            "Best campaigns",
+            "%",
+            "delivered / sent, by campaign",
+            _both(
+                "top_performing_campaigns.*.delivery_rate",
+                "top_performing_campaigns.*.low_percent",
+                "top_performing_campaigns.*.high_percent",
+            ),
+            _MESSAGES,
+            _DAILY,
+            "messages of the campaign whose status was DELIVERED or READ at the cut-off",
+            "messages of the campaign that the provider accepted",
+            note="Ten at most, of at least 30 sent, ranked by the lower end of the interval: few messages that all arrived "
+            "do not come before many of which nearly all did.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_top_campaign_messages",
+            "Messages of the best campaigns",
+            "messages",
+            "messages that the provider accepted, and of these the delivered ones, by campaign",
+            _both(
+                "top_performing_campaigns.*.messages_sent", "top_performing_campaigns.*.messages_delivered"
+            ),
+            _MESSAGES,
+            _DAILY,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_improvements",
+            "Areas for improvement",
+            "text",
+            "what could be better, that which touched most messages first",
+            _both("areas_for_improvement.*"),
+            ("message_rollups", "failure_rollups", "duration_rollups", "inbound_rollups"),
+            _DAILY,
+            note="Five at most; see Evidence.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_improvement_messages",
+            "Messages behind an improvement",
+            "messages",
+            "messages that failed with the code; that would have been delivered, been fast or not been answered with STOP at "
+            "the rate of all others; requests for help without a reply",
+            _both("improvements.*.messages"),
+            ("message_rollups", "failure_rollups", "duration_rollups", "inbound_rollups"),
+            note="Slow is what took longer than nine of ten of all other messages.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_user_growth",
+            "User growth",
+            "text",
+            "users at the end of the week against users at its begin, in percent with its sign",
+            (Answer(WEEKLY_REPORT, "weekly_metrics.user_growth"),),
+            ("user_rollups", "signup_rollups"),
+            _WEEKLY,
+            window=_WEEK,
+        ),
+        Metric(
+            "report_users",
+            "Users at begin and end",
+            "users",
+            "users now, less those who came later",
+            (Answer(WEEKLY_REPORT, "users.at_begin"), Answer(WEEKLY_REPORT, "users.at_end")),
+            ("user_rollups", "signup_rollups"),
+            note="Who has been erased since is not among them.",
+            window=_WEEK,
+        ),
+        Metric(
+            "report_campaign_performance",
+            "Campaign performance",
+            "text",
+            "excellent from a delivery rate of 95 % on, good from 90 %, fair from 80 %, else poor",
+            (Answer(WEEKLY_REPORT, "weekly_metrics.campaign_performance"),),
+            _MESSAGES,
+            _WEEKLY,
+            window=_WEEK,
+        ),
+        Metric(
+            "report_system_uptime",
+            "System uptime of the week",
+            "text",
+            "minutes in which a web process and a worker were alive / minutes of the week since the first record",
+            (Answer(WEEKLY_REPORT, "weekly_metrics.system_uptime"),),
+            ("uptime_quarters",),
+            _WEEKLY,
+            "minutes in which every needed process gave a sign of life",
+            "minutes of the week since the first record",
+            window=_WEEK,
+        ),
+        Metric(
+            "report_uptime_minutes",
+            "Minutes up",
+            "minutes",
+            "minutes in which every needed process gave a sign of life, and all minutes since the first record",
+            (Answer(WEEKLY_REPORT, "uptime.minutes_up"), Answer(WEEKLY_REPORT, "uptime.minutes")),
+            ("uptime_quarters",),
+            window=_WEEK,
+        ),
+        Metric(
+            "report_trends",
+            "Trends",
+            "text",
+            "a rate of the week against that of the week before, in percent of it with its sign",
+            (
+                Answer(WEEKLY_REPORT, "trends.delivery_rate_trend"),
+                Answer(WEEKLY_REPORT, "trends.error_rate_trend"),
+                Answer(WEEKLY_REPORT, "trends.user_engagement_trend"),
+            ),
+            _MESSAGES,
+            _WEEKLY,
+            note="Engagement is the reply rate: answered within 72 h / delivered. Whether a message was read is not told for SMS.",
+            window=_AGAINST,
+        ),
+        Metric(
+            "report_calendar_week",
+            "Week of the calendar",
+            "text",
+            "number of the week by ISO 8601, of seven days that end on a Sunday",
+            (Answer(WEEKLY_REPORT, "calendar_week"),),
+            ("report_versions",),
+            window=_WEEK,
+        ),
+        Metric(
+            "report_by_status",
+            "Messages by status",
+            "messages",
+            "messages by the status they had at the cut-off",
+            _both("performance_breakdown.*"),
+            _MESSAGES,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_delivery_times",
+            "Delivery time",
+            "s",
+            "first delivered received - acceptance by the provider: mean, fastest, slowest and percentiles",
+            _both(
+                "timing_analysis.average_delivery_time_seconds",
+                "timing_analysis.fastest_delivery_seconds",
+                "timing_analysis.slowest_delivery_seconds",
+                "timing_analysis.delivery_time_percentiles.*",
+            ),
+            _TIMES,
+            note="Percentiles are within 1 %, the others exact.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_measured_messages",
+            "Messages with a delivery time",
+            "messages",
+            "messages of which acceptance and delivery are known, in this order",
+            _both("timing_analysis.measured_messages"),
+            _TIMES,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_inbound",
+            "Inbound messages",
+            "messages",
+            "inbound messages, each MessageSid once",
+            _both("inbound_messages"),
+            ("inbound_rollups",),
+            window=_DAYS,
+        ),
+        Metric(
+            "report_steps",
+            "Messages by hour and by day",
+            "messages",
+            "messages by the local hour, of a week by the local day, in which the provider answered",
+            _steps("sent", "delivered", "in_flight", "failed"),
+            _MESSAGES,
+            note="A day has 23, 24 or 25 hours, and they add up to it.",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_step_rate",
+            "Delivery rate by hour and by day",
+            "%",
+            "delivered / sent, by step",
+            _steps("delivery_rate_percent"),
+            _MESSAGES,
+            numerator="messages of the step whose status was DELIVERED or READ at the cut-off",
+            denominator="messages of the step that the provider accepted",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_step_times",
+            "Delivery time by hour and by day",
+            "s",
+            "delivery time within which half and 95 % of a step's messages arrived",
+            _steps("p50_seconds", "p95_seconds"),
+            _TIMES,
+            window=_DAYS,
+        ),
+        Metric(
+            "report_failures",
+            "Failures by code",
+            "messages",
+            "failed messages by error code",
+            _both("failures.*.count"),
+            ("failure_rollups",),
+            window=_DAYS,
+        ),
+        Metric(
+            "report_failure_share",
+            "Share of a code",
+            "%",
+            "failed messages with the code / failed messages",
+            _both("failures.*.percentage"),
+            ("failure_rollups",),
+            numerator="failed messages with the code",
+            denominator="failed messages",
+            window=_DAYS,
+        ),
+        Metric(
+            "report_comparison",
+            "Against the time before",
+            "as named",
+            "each figure of the summary now and in as many local days before",
+            _both("compared_with.figures.*.now", "compared_with.figures.*.before"),
+            (
+                "message_rollups",
+                "duration_rollups",
+                "signup_rollups",
+                "consent_rollups",
+                "inbound_rollups",
+                "campaigns",
+            ),
+            window=_DAYS,
+        ),
+        Metric(
+            "report_change",
+            "Change against the time before",
+            "%",
+            "figure now against the figure before, relative to it",
+            _both("compared_with.figures.*.change_percent"),
+            (
+                "message_rollups",
+                "duration_rollups",
+                "signup_rollups",
+                "consent_rollups",
+                "inbound_rollups",
+                "campaigns",
+            ),
+            window=_DAYS,
+        ),
+    ),
+)
