@@ -358,10 +358,3 @@ class _Phone:
 def make_cell_safe(text: str) -> str:
     """Return text as a CSV cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def make_hash_pads(secret_key: str) -> tuple[bytes, bytes]:
-    """Return what SQL needs to compute `audit.entries.hash_person`: HMAC is sha256(outer ‖ sha256(inner ‖ message))."""
-    key = secret_key.encode()
-    key = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
-    return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
