@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from itertools import islice
 from typing import IO
 from uuid import UUID, uuid4
@@ -21,7 +20,7 @@ from event_stream_engine.audience.import_files import (
     make_normaliser,
     read_people,
 )
-from event_stream_engine.audit.entries import Actor, Entry, record
+from event_stream_engine.audit.entries import Actor, Entry, make_hash_pads, record
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.clock import Clock

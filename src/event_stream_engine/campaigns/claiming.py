@@ -74,7 +74,9 @@ async def claim_messages(
         return None
     due = await outbox.hold_due(conn, order.campaign_id, now, tokens + EXTRA)
     moment = Moment(now, tokens, prohibited_words)
-    facts, microseconds = await _load_facts(conn, due, secret_key, order.channel, needs_inbound=order.channel == "whatsapp")
+    facts, microseconds = await _load_facts(
+        conn, due, secret_key, order.channel, needs_inbound=order.channel == "whatsapp"
+    )
     verdicts = []
     for one, fact in zip(due, facts, strict=True):
         if moment.tokens == 0:
