@@ -95,14 +95,14 @@ async def measure(conn: Connection, kind: Kind, followed: Followed, look: Look) 
 
 def judge(figure: Figure, before: Sequence[DayCount], since: Sequence[DayCount]) -> Outcome:
     """Compare a figure before and since."""
-    sides = tuple(_add_up(days) for days in (before, since))
-    known = _compare(before, since) if min(side.trials for side in sides) >= LEAST else None
+    then, now = _add_up(before), _add_up(since)
+    known = _compare(before, since) if min(then.trials, now.trials) >= LEAST else None
     if known is None:
         text = (
-            f"Too early to say: {sides[1].trials:,} counted on {_count_days(since)} since, {sides[0].trials:,} on"
+            f"Too early to say: {now.trials:,} counted on {_count_days(since)} since, {then.trials:,} on"
             f" {_count_days(before)} before. It takes {LEAST} on {LEAST_DAYS} days, on both sides."
         )
-        return Outcome("too_early", text, False, figure.name, *sides)
+        return Outcome("too_early", text, False, figure.name, then, now)
     difference, low, high = (round(one, 2) for one in known)
     if low <= 0 <= high:
         verdict, said = "no_difference", "which may be chance"
@@ -110,8 +110,8 @@ def judge(figure: Figure, before: Sequence[DayCount], since: Sequence[DayCount])
         verdict, said = "better", "better"
     else:
         verdict, said = "worse", "worse"
-    text = f"{figure.name}: {sides[0].percent:g} % before, {sides[1].percent:g} % since, {said}."
-    return Outcome(verdict, text, False, figure.name, *sides, difference, low, high)
+    text = f"{figure.name}: {then.percent:g} % before, {now.percent:g} % since, {said}."
+    return Outcome(verdict, text, False, figure.name, then, now, difference, low, high)
 
 
 def _compare(before: Sequence[DayCount], since: Sequence[DayCount]) -> tuple[float, float, float] | None:
@@ -152,22 +152,16 @@ def _look_for(followed: Followed, taken_at: datetime, now: datetime) -> Outcome:
 async def _scope(conn: Connection, subject: str, window: Window) -> Scope:
     """Return the messages a subject stands for; of a subject that is not about some of them, all."""
     name, _, value = subject.partition(":")
-    match name:
-        case "sender":
-            return Scope(window, sender=value)
-        case "country":
-            return Scope(window, country=value)
-        case "channel":
-            return Scope(window, channel=value)
-        case "campaign":
-            return Scope(window, [UUID(value)])
-        case "template":
-            return Scope(window, await find_campaign_ids(conn, None, UUID(value)))
-        case "segment":
-            ids = await SQL.list_campaigns_of_segment.value(conn, {"segment_id": UUID(value)})
-            return Scope(window, ids)
-        case _:
-            return Scope(window)
+    if name in ("sender", "country", "channel"):
+        return Scope(window, None, **{name: value})
+    ids: Sequence[UUID] | None = None
+    if name == "template":
+        ids = await find_campaign_ids(conn, None, UUID(value))
+    elif name == "segment":
+        ids = await SQL.list_campaigns_of_segment.value(conn, {"segment_id": UUID(value)})
+    elif name == "campaign":
+        ids = [UUID(value)]
+    return Scope(window, ids)
 
 
 def _rate(hits: str, trials: str, codes: Sequence[int] = ()) -> Callable[..., Awaitable[list[DayCount]]]:
