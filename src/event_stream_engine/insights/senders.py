@@ -5,6 +5,7 @@ what is sent. What is expected of a day is what the other senders reached on it,
 is nobody's fault, and another mix of countries is no change of the sender.
 """
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ async def examine(conn: Connection, look: Look) -> Examination:
     until = _midnight(look.now, look.zone, SETTLED_DAYS)
     since = _midnight(look.now, look.zone, SETTLED_DAYS + RECENT_DAYS + PAST_DAYS)
     days = await SQL.list_sender_days.many(conn, SenderDay, {"since": since, "until": until})
-    return compare(days, _midnight(look.now, look.zone, SETTLED_DAYS + RECENT_DAYS), look.zone)
+    recent_since = _midnight(look.now, look.zone, SETTLED_DAYS + RECENT_DAYS)
+    return await asyncio.to_thread(compare, days, recent_since, look.zone)
 
 
 def compare(days: Sequence[SenderDay], recent_since: datetime, zone: ZoneInfo) -> Examination:
