@@ -272,7 +272,7 @@ async def test_a_sender_that_fades_is_found_and_one_bad_day_of_all_is_not(
     assert advice.corrected_p < 0.01
     examination = await senders.examine(conn, look_at())
     assert len(examination.comparisons) == 2
-    assert [one.recommendation is None for one in examination.comparisons] == [False, True]
+    assert [one.recommendation is None for one in examination.comparisons] == [True, False]
 
 
 async def test_a_text_that_costs_double_is_found_written_plainly_and_measured_afterwards(

@@ -122,9 +122,10 @@ def _add_up(days: Sequence[SenderDay]) -> dict[tuple[datetime, str], list[int]]:
 def _advise(
     sender: str, found: Difference, own: Sequence[SenderDay], recent_since: datetime
 ) -> Recommendation | None:
-    if found.effect > -LEAST_LOSS_POINTS:
+    now, before = 100 * found.hits / found.trials, 100 * found.others_hits / found.others_trials
+    # Against the others alone it would seem to fade when they improve; against its past alone, when nobody does well.
+    if max(found.effect, now - before) > -LEAST_LOSS_POINTS:
         return None
-    now, before = percent(found.hits, found.trials), percent(found.others_hits, found.others_trials)
     lost_a_day = found.trials * -found.effect / 100 / RECENT_DAYS
     return Recommendation(
         key=f"sender:{sender}",
@@ -132,7 +133,7 @@ def _advise(
         subject=f"sender:{sender}",
         title=f"Messages from {sender} arrive less and less: use another sender, and find out why",
         text=(
-            f"{now:g} % of {found.trials:,} messages of the last {RECENT_DAYS} days arrived, {before:g} % of {found.others_trials:,}"
+            f"{now:.1f} % of {found.trials:,} messages of the last {RECENT_DAYS} days arrived, {before:.1f} % of {found.others_trials:,}"
             f" in the {PAST_DAYS} days before. Other senders and the mix of countries do not explain it. Numbers that carriers have"
             " marked fade like this: look at its registration, its opt-outs and its error codes."
         ),
