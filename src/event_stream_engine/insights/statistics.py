@@ -62,6 +62,11 @@ class Difference:
     is_apart: bool
     p: float
 
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether the interval of the effect lies on one side of zero."""
+        return self.low > 0 or self.high < 0
+
 
 def compare_groups(units: Iterable[Unit]) -> list[Difference]:
     """Compare each group with the others, in order of groups; one that shares no stratum with another is left out.
