@@ -85,7 +85,7 @@ async def measure(conn: Connection, kind: Kind, followed: Followed, look: Look) 
         raise NotFound("This recommendation was not taken.")
     if kind.figure is None:
         return _look_for(followed, taken_at, look.now)
-    figure, subject = FIGURES[kind.figure], followed.recommendation.subject
+    figure, subject = FIGURES[kind.figure.format(followed.key.split(":")[1])], followed.recommendation.subject
     until = max(taken_at, min(look.now - SETTLED, taken_at + MEASURED_FOR))
     before = await figure.list_days(conn, look, subject, Window(taken_at - MEASURED_FOR, taken_at))
     since = await figure.list_days(conn, look, subject, Window(taken_at, until))

@@ -125,7 +125,7 @@ async def follow(conn: Connection, run: Run, now: datetime) -> None:
                 len(one.examination.comparisons) if one.examination is not None else 0 for one in run.examined
             ],
             "found": [counts.get(one.kind.slug, 0) for one in run.examined],
-            "texts": [_describe(one) for one in run.examined],
+            "texts": [_describe(one, counts.get(one.kind.slug, 0)) for one in run.examined],
             "failures": [one.failure is not None for one in run.examined],
             "now": now,
         },
@@ -272,7 +272,12 @@ async def _decide(
     await record(conn, actor, entry)
 
 
-def _describe(examined: Examined) -> str:
-    if examined.examination is None:
+def _describe(examined: Examined, found: int) -> str:
+    """Say what was looked at, also where nothing came of it."""
+    examination = examined.examination
+    if examination is None:
         return examined.failure or ""
-    return examined.examination.unknown or examined.examination.looked_at
+    if examination.unknown is not None:
+        return examination.unknown
+    nothing = "No difference found" if examination.comparisons else "Nothing found"
+    return f"{f'{found:,} found' if found else nothing}: {examination.looked_at}."

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 import psycopg
 
 from event_stream_engine.infra.database import Connection, snapshot
-from event_stream_engine.insights import indexes, registration, send_rates, senders, unreachable, wide_texts
+from event_stream_engine.insights import (
+    indexes,
+    opt_outs,
+    registration,
+    segment_sizes,
+    send_hours,
+    send_rates,
+    senders,
+    templates,
+    unreachable,
+    wide_texts,
+)
 from event_stream_engine.insights.look import Kind, Look
 from event_stream_engine.insights.recommendation import Advice, Examination, choose
 
@@ -19,6 +30,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("unreachable", "Numbers that cannot be reached", unreachable.examine, "unreachable_share"),
     Kind("registration", "Refused by country", registration.examine, "refused_share"),
     Kind("sender", "Senders that fade", senders.examine, "delivery_rate"),
+    Kind("template", "Templates", templates.examine, "{}_rate"),
+    Kind("send_hour", "Best hours to send", send_hours.examine, "{}_rate"),
+    Kind("segment_size", "Sizes of segments", segment_sizes.examine, "delivery_rate"),
+    Kind("opt_out", "What makes people opt out", opt_outs.examine, "opt_out_rate"),
     Kind("send_rate", "Send rates", send_rates.examine, "overload_share"),
     Kind("wide_text", "Texts that cost double", wide_texts.examine, "wide_share"),
     Kind("index", "Indexes of the database", indexes.examine),

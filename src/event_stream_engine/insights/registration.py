@@ -50,8 +50,8 @@ async def examine(conn: Connection, look: Look) -> Examination:
     by_place = groupby(found, lambda one: (one.country, one.error_code))
     facts = [advice for place, ones in by_place if (advice := advise(*place, list(ones))) is not None]
     looked_at = (
-        f"Refusals by country in {GAIN_DAYS} days ({', '.join(map(str, sorted(CODES)))}): none with {LEAST_FAILED} messages,"
-        f" and less than {LEAST_FILTERED_PERCENT:g} % filtered."
+        f"refusals by country in {GAIN_DAYS} days ({', '.join(map(str, sorted(CODES)))}), from {LEAST_FAILED} messages on, of"
+        f" filtered ones from {LEAST_FILTERED_PERCENT:g} % on"
     )
     return Examination("registration", looked_at, facts=facts)
 

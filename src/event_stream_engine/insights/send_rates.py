@@ -87,12 +87,11 @@ async def examine(conn: Connection, look: Look) -> Examination:
             faster = await list_open_rates(conn, sender, rate)
             facts.append(_advise(sender, quarters, queue, rate, faster))
     looked_at = (
-        f"The pace of {len(senders)} senders in {GAIN_DAYS} days: less than {LEAST_PERCENT:g} % was refused for want of room,"
-        f" and 95 % left the provider’s queue within {LONG_QUEUE_SECONDS / 60:.0f} minutes."
-        if senders
-        else f"No campaign was sent in {GAIN_DAYS} days."
+        f"the pace of {len(senders)} senders in {GAIN_DAYS} days, for {LEAST_PERCENT:g} % refused for want of room or"
+        f" {LONG_QUEUE_SECONDS / 60:.0f} minutes in the provider’s queue"
     )
-    return Examination("send_rate", looked_at, facts=facts)
+    unknown = None if senders else f"No campaign was sent in {GAIN_DAYS} days."
+    return Examination("send_rate", looked_at, facts=facts, unknown=unknown)
 
 
 async def list_open_rates(conn: Connection, sender: str, rate: int) -> list[OpenRate]:

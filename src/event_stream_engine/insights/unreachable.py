@@ -70,8 +70,8 @@ async def examine(conn: Connection, look: Look) -> Examination:
     found = sorted(await list_unreachable(conn, look), key=lambda one: one.channel)
     facts = [_advise(channel, list(people)) for channel, people in groupby(found, lambda one: one.channel)]
     looked_at = (
-        "Failed messages of campaigns in 90 days: nobody we may write to failed for good"
-        f" or {REPEATED} times with {REPEATABLE}."
+        "failed messages of campaigns in 90 days, for people we may write to whose number failed for good, or"
+        f" {REPEATED} times with {REPEATABLE}"
     )
     return Examination("unreachable", looked_at, facts=facts)
 

@@ -91,13 +91,9 @@ async def examine(conn: Connection, look: Look) -> Examination:
             people = await list_sampled(conn, use.id, look.now - timedelta(days=GAIN_DAYS), look.now)
             advice = advise(use, rewriting, [one.attributes for one in people])
             facts += [advice] if advice is not None else []
-    looked_at = (
-        f"{len(uses)} SMS templates that were sent in {GAIN_DAYS} days: no character that could be written otherwise doubles"
-        " their segments."
-        if uses
-        else f"No SMS template was sent in {GAIN_DAYS} days."
-    )
-    return Examination("wide_text", looked_at, facts=facts)
+    looked_at = f"{len(uses)} SMS templates that were sent in {GAIN_DAYS} days, for characters that double their segments"
+    unknown = None if uses else f"No SMS template was sent in {GAIN_DAYS} days."
+    return Examination("wide_text", looked_at, facts=facts, unknown=unknown)
 
 
 async def list_sampled(
@@ -146,6 +142,7 @@ def advise(use: Use, rewriting: Rewriting, people: Sequence[Mapping[str, Any]]) 
     mean, segments = fmean(saved), round(fmean(saved) * use.messages)
     characters = ", ".join(f"“{one}” ({name_character(one)})" for one in rewriting.replaced[:5])
     more = f" and {len(rewriting.replaced) - 5} others" if len(rewriting.replaced) > 5 else ""
+    is_or_are, this = ("is", "With it") if len(rewriting.replaced) == 1 else ("are", "With them")
     how = "written plainly" if rewriting.is_plain else "left out"
     return Recommendation(
         key=f"wide_text:{use.id}",
@@ -153,8 +150,8 @@ def advise(use: Use, rewriting: Rewriting, people: Sequence[Mapping[str, Any]]) 
         subject=f"template:{use.id}",
         title=f"“{use.name}” takes more segments than it needs, because of {_count(len(rewriting.replaced), 'character')}",
         text=(
-            f"{characters}{more} is not in the alphabet of SMS, so each text goes out with half as many characters to a segment."
-            f" With it {how}, {use.messages:,} messages in {GAIN_DAYS} days would have taken {segments:,} segments less. Measured on"
+            f"{characters}{more} {is_or_are} not in the alphabet of SMS, so each text goes out with half as many characters to a segment."
+            f" {this} {how}, {use.messages:,} messages in {GAIN_DAYS} days would have taken {segments:,} segments less. Measured on"
             f" the texts of {len(saved):,} of its people, names and all."
         ),
         evidence=_gather(use, rewriting, pairs),
