@@ -45,7 +45,9 @@ async def examine(conn: Connection, look: Look) -> Examination:
     lacking = [table for table in tables if table.lacks_index]
     facts = [_advise_verdict(one) for one in verdicts]
     facts += [_advise_table(one, await _list_readers(conn, buckets, one)) for one in lacking]
-    looked_at = f"{len(indexes)} indexes and {len(tables)} tables: none of no use, and none read as a whole for want of an index."
+    looked_at = (
+        f"{len(indexes)} indexes and {len(tables)} tables, for what serves no query and what is missing"
+    )
     unknown = None
     if not length:
         unknown = "Nobody has looked at the database twice yet: `ese work` looks once a minute."
