@@ -24,7 +24,7 @@ from event_stream_engine.insights.recommendation import Comparison, Examination,
 from event_stream_engine.insights.statistics import Difference
 
 KIND = "send_hour"
-MOST_SEGMENTS = 5
+MOST_SEGMENTS = 3
 LEAST_CAMPAIGNS = 12  # to a segment, to be looked at by itself
 NO_HOLDOUT = (
     "Nobody was sent at another hour to find out, and campaigns at other hours had other texts, too: try it with the next"
