@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from event_stream_engine.insights.campaign_parts import Campaign, Part, Sent
 from event_stream_engine.kernel.windows import Window
@@ -77,36 +78,39 @@ class History:
         return Sent(self.sample.campaigns, [Part(*key, *counted) for key, counted in sums.items()], WINDOW)
 
 
-def make_history(seed: int, pattern: Pattern = no_pattern, *, campaigns: int = 70) -> History:
+def make_history(
+    seed: int, pattern: Pattern = no_pattern, *, campaigns: int = 70, segments: int = SEGMENTS
+) -> History:
     """Return a history of the last 90 days; the same for the same seed."""
     random = np.random.default_rng(seed)
-    sizes = np.exp(random.normal(6.3, 1.2, SEGMENTS)).astype(int) + 60
-    fares = random.normal(0, (0.4, 0.4, 0.5), (SEGMENTS, 3))
-    mixes = random.dirichlet(np.ones(len(REGIONS)), SEGMENTS)
+    sizes = np.exp(random.normal(6.3, 1.2, segments)).astype(int) + 60
+    fares = random.normal(0, (0.4, 0.4, 0.5), (segments, 3))
+    mixes = random.dirichlet(np.ones(len(REGIONS)), segments)
     days = random.normal(0, (0.3, 0.3, 0.2), (DAYS, 3))
     days[random.integers(DAYS, size=2), 0] -= 2.5  # a carrier was down
     sendings, parts = [], []
-    for number, (day, segment, template, hour) in enumerate(_plan(random, campaigns)):
+    for number, (day, segment, template, hour) in enumerate(_plan(random, campaigns, segments)):
         # Campaigns are farther apart than the normal distribution knows.
         own = random.standard_t(5, 3) * (0.3, 0.3, 0.35)
         size = max(20, int(sizes[segment] * random.uniform(0.8, 1.2)))
         sending = _describe(number, day, segment, template, size)
         sendings.append(sending)
-        parts += _send(random, sending, mixes[segment], hour, fares[segment] + days[day] + own, pattern)
+        fare = fares[segment] + days[day] + own
+        parts += _send(random, sending, mix=mixes[segment], hour=hour, fare=fare, pattern=pattern)
     return History(sendings, parts)
 
 
-def _plan(random: np.random.Generator, campaigns: int) -> list[tuple[int, int, int, int]]:
+def _plan(random: np.random.Generator, campaigns: int, segments: int) -> list[tuple[int, int, int, int]]:
     """Return day, segment, template and hour of each: half in weekly series, the others as they come."""
     plan: list[tuple[int, int, int, int]] = []
     while len(plan) < campaigns // 2:
-        fixed = [int(random.integers(most)) for most in (SEGMENTS, TEMPLATES, len(HOURS))]
+        fixed = [int(random.integers(most)) for most in (segments, TEMPLATES, len(HOURS))]
         first = int(random.integers(7))
         plan += [(day, fixed[0], fixed[1], HOURS[fixed[2]]) for day in range(first, DAYS, 7)]
     plan = plan[: campaigns // 2]
     while len(plan) < campaigns:
         day, segment, template, hour = (
-            int(random.integers(most)) for most in (DAYS, SEGMENTS, TEMPLATES, len(HOURS))
+            int(random.integers(most)) for most in (DAYS, segments, TEMPLATES, len(HOURS))
         )
         plan.append((day, segment, template, HOURS[hour]))
     return plan
@@ -131,9 +135,10 @@ def _describe(number: int, day: int, segment: int, template: int, size: int) -> 
 def _send(
     random: np.random.Generator,
     sending: Sending,
-    mix: np.ndarray,
+    *,
+    mix: NDArray[np.float64],
     hour: int,
-    fare: np.ndarray,
+    fare: NDArray[np.float64],
     pattern: Pattern,
 ) -> list[Part]:
     """Return the campaign's messages, two thirds of them within its first hour, the others in the next."""

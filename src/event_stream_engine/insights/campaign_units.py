@@ -1,15 +1,15 @@
 """Campaigns as units of a comparison: what they are compared with, and the part of the outcome that is their own.
 
-Campaigns of one channel to the same segment go to the same people and are compared with each other. Where all campaigns to
-a segment are of one group, nothing within the segment tells the group from the people; then they are one unit together,
-compared with other such segments.
+Campaigns of one channel to the same segment go to the same people and are compared with each other. Where all of them are
+of one group, nothing within the segment tells the group from the people; then they are one unit together, compared with
+other such segments. For hours there is a level below: campaigns with the same text. A weekly series with a text and an hour
+of its own is thus one unit, however often it was sent, and what its text does is not taken for what the hour does.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
-from uuid import UUID
 
 from event_stream_engine.insights.campaign_parts import Campaign, Outcome, Part, Sent
 from event_stream_engine.insights.statistics import Unit
@@ -18,6 +18,8 @@ ACROSS_SEGMENTS = "across segments"
 LEAST_CELL = 20  # messages of a campaign that have something in common
 MAIN_SHARE = 0.5  # of a campaign's messages in one hour: the others came late
 
+# What keeps units from being compared at all, then ever closer: the segment, the text.
+Levels = tuple[str, ...]
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
@@ -28,7 +30,8 @@ def list_campaign_units(sent: Sent, outcome: Outcome, group_of: Callable[[Campai
     units = []
     for campaign_id, parts in _split(sent.parts, lambda part: part.campaign_id).items():
         campaign = sent.campaigns[campaign_id]
-        units.append((_Home(campaign.segment_id, campaign.channel), count(parts, group_of(campaign))))
+        levels = (campaign.channel, str(campaign.segment_id))
+        units.append((levels, count(parts, group_of(campaign))))
     return _place(units)
 
 
@@ -46,7 +49,7 @@ def list_hour_units(sent: Sent, outcome: Outcome) -> list[Unit]:
     What was sent mostly in one hour is compared with other campaigns, what was sent over several within itself.
     """
     count = _counter(sent, outcome)
-    placed: list[tuple[_Home, Unit]] = []
+    whole: list[tuple[Levels, Unit]] = []
     spread: list[Unit] = []
     known = [part for part in sent.parts if part.hour is not None]
     for (campaign_id, region), parts in _split(known, lambda part: (part.campaign_id, part.region)).items():
@@ -60,34 +63,31 @@ def list_hour_units(sent: Sent, outcome: Outcome) -> list[Unit]:
             spread += enough
         elif main in enough:
             campaign = sent.campaigns[campaign_id]
-            placed.append((_Home(campaign.segment_id, f"{campaign.channel} {region}"), main))
-    return spread + _place(placed)
+            apart = f"{campaign.channel} {region}"
+            whole.append(((apart, str(campaign.segment_id), str(campaign.template_id)), main))
+    return spread + _place(whole)
 
 
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Where a campaign's unit belongs: its segment, and what else keeps it from being compared."""
-
-    segment_id: UUID
-    kept_apart: str
-
-
-def _place(units: Iterable[tuple[_Home, Unit]]) -> list[Unit]:
-    """Return units in the stratum of their segment, or all of the segment as one across segments."""
+def _place(units: Sequence[tuple[Levels, Unit]]) -> list[Unit]:
+    """Return units in the lowest stratum where there is another group, merged where there is none below."""
     placed: list[Unit] = []
-    for home, found in _split(units, lambda one: one[0]).items():
-        housed = [unit for _, unit in found]
-        if len({unit.group for unit in housed}) > 1:
-            placed += [replace(unit, stratum=f"{home.segment_id} {home.kept_apart}") for unit in housed]
-        else:
-            placed.append(_merge(housed, f"{ACROSS_SEGMENTS} {home.kept_apart}"))
+    while units:
+        alone: list[tuple[Levels, Unit]] = []
+        for levels, found in _split(units, lambda one: one[0]).items():
+            housed = [unit for _, unit in found]
+            stratum = " ".join(levels) if levels[1:] else f"{ACROSS_SEGMENTS} {levels[0]}"
+            if len({unit.group for unit in housed}) > 1:
+                placed += [replace(unit, stratum=stratum) for unit in housed]
+            elif levels[1:]:
+                alone.append((levels[:-1], _merge(housed)))
+        units = alone
     return placed
 
 
-def _merge(units: Sequence[Unit], stratum: str) -> Unit:
+def _merge(units: Sequence[Unit]) -> Unit:
     return Unit(
         units[0].group,
-        stratum,
+        "",
         sum(unit.trials for unit in units),
         sum(unit.hits for unit in units),
         sum(unit.expected for unit in units),
