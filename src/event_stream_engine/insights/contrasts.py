@@ -34,10 +34,10 @@ class Contrasts:
         text = (
             f"In {one.units} {self.unit}, {percent(one.hits, one.trials):g} % of {one.trials:,} messages {what} {did}; in the"
             f" {one.others_units} others it was {percent(one.others_hits, one.others_trials):g} % of {one.others_trials:,}."
-            f" With the same channels and countries the difference is between {abs(_nearer(one)):.2g} and"
+            f" Within a channel, and with the same regions, the difference is between {abs(_nearer(one)):.2g} and"
             f" {abs(_farther(one)):.2g} percentage points."
         )
-        if any(unit.stratum == ACROSS_SEGMENTS and unit.group == one.group for unit in self.units):
+        if any(unit.stratum.startswith(ACROSS_SEGMENTS) and unit.group == one.group for unit in self.units):
             text += " Part of it is measured between different segments, whose people may differ, too."
         return text
 

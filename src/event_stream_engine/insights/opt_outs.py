@@ -132,7 +132,7 @@ def _compare_frequencies(sample: Sent, loss: _Loss) -> list[Comparison]:
     ]
 
 
-def _name_frequency(part: Part) -> str | None:
+def _name_frequency(part: Part) -> str:
     return f"{part.earlier} or more" if part.earlier == MOST_EARLIER else str(part.earlier)
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 from uuid import UUID
 
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.insights.campaign_parts import DELIVERY, Sent, load_sent
-from event_stream_engine.insights.campaign_units import list_campaign_units, merge_units
+from event_stream_engine.insights.campaign_units import list_campaign_units
 from event_stream_engine.insights.contrasts import TOO_LITTLE, Contrasts, contrast
 from event_stream_engine.insights.look import Look
 from event_stream_engine.insights.recommendation import Comparison, Examination, Recommendation
@@ -39,10 +40,8 @@ def _list_segment_units(sent: Sent) -> list[Unit]:
     for one in sent.campaigns.values():
         recipients[one.segment_id].append(one.recipients)
     sizes = {str(key): name_size(round(sum(found) / len(found))) for key, found in recipients.items()}
-    units: dict[str, list[Unit]] = defaultdict(list)
-    for unit in list_campaign_units(sent, DELIVERY, lambda campaign: str(campaign.segment_id)):
-        units[unit.group].append(unit)
-    return [merge_units(found, sizes[segment], "all") for segment, found in units.items()]
+    units = list_campaign_units(sent, DELIVERY, lambda campaign: str(campaign.segment_id))
+    return [replace(unit, group=sizes[unit.group]) for unit in units]
 
 
 def name_size(people: int) -> str:

@@ -1,8 +1,8 @@
 """The hours, by the recipients' clocks, at which messages arrive and are answered best, for everybody and by segment.
 
-Hours within a campaign are compared where it was sent over several, which leaves out whatever the campaign has of its own;
-those sent within one hour are compared with other campaigns to the same segment, whose texts may differ. There is no
-holdout: nobody was sent at another hour for the sake of comparison, and the text says so.
+What was sent over several hours is compared within itself, what was sent in one with other campaigns, see
+`campaign_units.list_hour_units`. There is no holdout: nobody was sent at another hour for the sake of comparison, and the
+text says so.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from event_stream_engine.insights.recommendation import Comparison, Examination,
 from event_stream_engine.insights.statistics import Difference
 
 KIND = "send_hour"
-MOST_SEGMENTS = 5
+MOST_SEGMENTS = 3
 LEAST_CAMPAIGNS = 12  # to a segment, to be looked at by itself
 NO_HOLDOUT = (
     "Nobody was sent at another hour to find out, and campaigns at other hours had other texts, too: try it with the next"

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from event_stream_engine.kernel.stats import wilson
 
 _Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
-_FIRST_DEALS, _MOST_DEALS = 999, 39_999  # many only where the first left it open
+_DEALS = (999, 4_999, 39_999)  # more only where those before left it open
 _OPEN_BELOW = 10  # deals as extreme as what was seen
 _CHUNK = 1_000  # deals at a time; bounds the memory
 _SEED = 1908  # the same rows give the same advice
 
 Numbers = NDArray[np.float64]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def compare_groups(units: Iterable[Unit]) -> list[Difference]:
     ordered = _list_mixed(units)
     if not ordered:
         return []
-    strata = _find_slices(ordered)
+    strata = _Strata([len(list(found)) for _, found in groupby(ordered, key=lambda unit: unit.stratum)])
     trials = np.array([unit.trials for unit in ordered], dtype=float)
     hits = np.array([unit.hits for unit in ordered], dtype=float)
     rates = (hits - np.array([unit.expected for unit in ordered])) / trials
@@ -85,13 +86,34 @@ def compare_groups(units: Iterable[Unit]) -> list[Difference]:
     chance = share * (1 - share) / trials
 
     weights = 1 / (chance + _find_spread(rates, chance, strata))
-    scores = (rates - _average(rates, weights, strata)) * np.sqrt(weights)
+    scores = weights * (rates - strata.average(rates, weights))
     groups = sorted({unit.group for unit in ordered})
-    members = np.array([[unit.group == group for unit in ordered] for group in groups], dtype=float)
-    contrasts = np.array([row - _average(row, weights, strata) for row in members])
-    p_values = _deal(contrasts * np.sqrt(weights), scores, strata)
+    slots = [np.array([place for place, unit in enumerate(ordered) if unit.group == one]) for one in groups]
+    p_values = _deal([_Standing(weights, scores, strata, places) for places in slots], strata)
     compared = _Compared(ordered, strata, rates, chance)
     return [compared.describe(group, p) for group, p in zip(groups, p_values, strict=True)]
+
+
+class _Strata:
+    """Units that lie side by side, by the size of each stratum."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = np.array(sizes)
+        self.starts = self.sizes.cumsum() - self.sizes
+        self.of_units = np.repeat(np.arange(len(sizes)), self.sizes)
+
+    def sum(self, values: Numbers) -> Numbers:
+        """Return the sum of each stratum."""
+        return np.add.reduceat(values, self.starts)
+
+    def average(self, values: Numbers, weights: Numbers) -> Numbers:
+        """Return for each unit the weighted mean of its stratum."""
+        return np.repeat(self.sum(values * weights) / self.sum(weights), self.sizes)
+
+    def deal(self, random: np.random.Generator, times: int) -> Places:
+        """Return the places of units in random order within strata, so many times."""
+        keys = random.random((times, len(self.of_units))) + self.of_units
+        return np.argsort(keys, axis=1)
 
 
 def _list_mixed(units: Iterable[Unit]) -> list[Unit]:
@@ -105,54 +127,58 @@ def _list_mixed(units: Iterable[Unit]) -> list[Unit]:
     return mixed
 
 
-def _find_slices(ordered: Sequence[Unit]) -> list[slice]:
-    slices, begin = [], 0
-    for _, found in groupby(ordered, key=lambda unit: unit.stratum):
-        end = begin + sum(1 for _ in found)
-        slices.append(slice(begin, end))
-        begin = end
-    return slices
-
-
-def _average(values: Numbers, weights: Numbers, strata: Sequence[slice]) -> Numbers:
-    """Return for each unit the weighted mean of its stratum."""
-    means = np.empty_like(weights)
-    for stratum in strata:
-        means[stratum] = np.average(values[stratum], weights=weights[stratum])
-    return means
-
-
-def _find_spread(rates: Numbers, chance: Numbers, strata: Sequence[slice], fitted: int = 0) -> float:
+def _find_spread(rates: Numbers, chance: Numbers, strata: _Strata, fitted: int = 0) -> float:
     """Return the variance of rates between units, beyond the chance among their messages; `fitted`: effects taken out.
 
     Source: R. DerSimonian, N. Laird, "Meta-analysis in clinical trials", 1986, within strata.
     """
     weights = 1 / chance
-    excess = float((weights * (rates - _average(rates, weights, strata)) ** 2).sum())
-    excess -= len(rates) - len(strata) - fitted
-    scale = sum(weights[s].sum() - (weights[s] ** 2).sum() / weights[s].sum() for s in strata)
-    return max(0.0, excess / float(scale))
+    excess = float((weights * (rates - strata.average(rates, weights)) ** 2).sum())
+    excess -= len(rates) - len(strata.sizes) - fitted
+    scale = float((strata.sum(weights) - strata.sum(weights**2) / strata.sum(weights)).sum())
+    return max(0.0, excess / scale)
 
 
-def _deal(contrasts: Numbers, scores: Numbers, strata: Sequence[slice]) -> list[float]:
-    """Return for each contrast how often scores dealt out at random within strata are as far from zero.
+class _Standing:
+    """How far a group stands from the others, for any deal of units into its places.
+
+    What a deal is measured by is the sum of the weighted rates over its standard error, since units weigh differently.
+    """
+
+    def __init__(self, weights: Numbers, scores: Numbers, strata: _Strata, places: Places) -> None:
+        self.weights, self.scores, self.places = weights, scores, places
+        of_places = strata.of_units[places]
+        self.starts = np.flatnonzero(np.diff(of_places, prepend=-1))
+        self.totals = strata.sum(weights)[of_places[self.starts]]
+
+    def measure(self, deals: Places) -> Numbers:
+        dealt = deals[:, self.places]
+        shares = np.add.reduceat(self.weights[dealt], self.starts, axis=1)
+        error = np.sqrt((shares * (1 - shares / self.totals)).sum(axis=1))
+        distance: Numbers = np.abs(self.scores[dealt].sum(axis=1)) / error
+        return distance
+
+
+def _deal(standings: Sequence[_Standing], strata: _Strata) -> list[float]:
+    """Return for each group how often units dealt out at random within strata stand as far from the others.
 
     Source: permutation p-values that count what was seen, B. Phipson, G. K. Smyth, 2010.
     """
     random = np.random.default_rng(_SEED)
-    seen = np.abs(contrasts @ scores) * (1 - 1e-9)  # a deal that only swaps equals is as far
-    farther = np.zeros(len(contrasts))
-    dealt = 0
-    for most in (_FIRST_DEALS, _MOST_DEALS):
-        while dealt < most:
-            deals = np.tile(scores, (min(_CHUNK, most - dealt), 1))
-            for stratum in strata:
-                deals[:, stratum] = random.permuted(deals[:, stratum], axis=1)
-            farther += (np.abs(deals @ contrasts.T) >= seen).sum(axis=0)
-            dealt += len(deals)
-        if (farther >= _OPEN_BELOW).all():
-            break
-    return [float(p) for p in (1 + farther) / (1 + dealt)]
+    # A deal that only swaps equals is as far, whatever the last digit says.
+    seen = [one.measure(np.arange(len(strata.of_units))[None])[0] * (1 - 1e-9) for one in standings]
+    farther, p_values = [0] * len(standings), [1.0] * len(standings)
+    still_open, done = list(range(len(standings))), 0
+    for most in _DEALS:
+        while still_open and done < most:
+            deals = strata.deal(random, min(_CHUNK, most - done))
+            done += len(deals)
+            for one in still_open:
+                farther[one] += int((standings[one].measure(deals) >= seen[one]).sum())
+        for one in still_open:
+            p_values[one] = (1 + farther[one]) / (1 + done)
+        still_open = [one for one in still_open if farther[one] < _OPEN_BELOW]
+    return p_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,25 +186,23 @@ class _Compared:
     """Units in order of `strata`; `rates` above expectation; `chance`: the variance of each among its messages."""
 
     units: Sequence[Unit]
-    strata: Sequence[slice]
+    strata: _Strata
     rates: Numbers
     chance: Numbers
 
     def describe(self, group: str, p: float) -> Difference:
         """Measure a group against the others, letting units vary as they do once the difference is taken out."""
         is_member = np.array([float(unit.group == group) for unit in self.units])
-        is_other = np.zeros(len(self.units))
-        for stratum in self.strata:
-            is_other[stratum] = is_member[stratum].any() - is_member[stratum]
+        is_other = np.repeat(self.strata.sum(is_member) > 0, self.strata.sizes) - is_member
         weights, effect, contrast = 1 / self.chance, 0.0, is_member
         for _ in range(2):  # effect and spread depend on each other; a third round moves neither
-            contrast = is_member - _average(is_member, weights, self.strata)
+            contrast = is_member - self.strata.average(is_member, weights)
             effect = float((weights * contrast * self.rates).sum() / (weights * contrast**2).sum())
             spread = _find_spread(self.rates - effect * is_member, self.chance, self.strata, fitted=1)
             weights = 1 / (self.chance + spread)
         error = float((weights * contrast**2).sum()) ** -0.5
         errors = sum(float((weights * side).sum()) ** -0.5 for side in (is_member, is_other))
-        reach = t_95(len(self.units) - len(self.strata) - 1)
+        reach = t_95(len(self.units) - len(self.strata.sizes) - 1)
         ours, others = self._count(is_member), self._count(is_other)
         return Difference(
             group,
@@ -192,7 +216,7 @@ class _Compared:
         )
 
     def _count(self, side: Numbers) -> tuple[int, int, int]:
-        counted = [unit for unit, is_in in zip(self.units, side, strict=True) if is_in]
+        counted = [unit for unit, is_in in zip(self.units, side, strict=True) if is_in > 0]
         return len(counted), sum(unit.trials for unit in counted), sum(unit.hits for unit in counted)
 
 
