@@ -123,10 +123,10 @@ UPDATE recommendations SET outcome = %(outcome)s::jsonb, measured_at = %(now)s W
 
 -- name: list_unreachable :many
 -- for: people we may write to whose messages failed for good, or again and again, on a channel
--- in: since, first_id (the smallest id of that time), recent_since; codes integer[]; final integer[] (of these: once is enough), repeated (times);
+-- in: since, recent_since; codes integer[]; final integer[] (of these: once is enough), repeated (times);
 --     channel (NULL: any); inner, outer (the pads of the HMAC); most
 -- out: phone, channel, error_code (of the last failure), failures (messages), recent (of these: since recent_since), last_failed_at, last_message_id
--- index: messages_failed, by the range of ids that is a range of time; messages (recipient_phone, cohort_at); inbound_events (from_phone,
+-- index: messages (cohort_at) of those that failed; messages (recipient_phone, cohort_at); inbound_events (from_phone,
 --      received_at); suppressions primary key
 -- note: only messages of campaigns: others are not sent by us. Who got a message or wrote after the first failure can be reached
 WITH failed AS MATERIALIZED (
@@ -134,7 +134,7 @@ WITH failed AS MATERIALIZED (
            min(m.failed_at) AS first_failed_at, max(m.failed_at) AS last_failed_at,
            (array_agg(m.failure_code ORDER BY m.failed_at DESC))[1] AS error_code, (array_agg(m.id ORDER BY m.failed_at DESC))[1] AS last_message_id
     FROM messages m
-    WHERE m.id >= %(first_id)s AND m.failed_at IS NOT NULL AND m.campaign_id IS NOT NULL
+    WHERE m.cohort_at >= %(since)s AND m.failed_at IS NOT NULL AND m.campaign_id IS NOT NULL
       AND m.failure_code = ANY (%(codes)s) AND (%(channel)s::text IS NULL OR m.channel = %(channel)s)
     GROUP BY 1, 2
     HAVING count(*) FILTER (WHERE m.failure_code = ANY (%(final)s)) > 0 OR count(*) >= %(repeated)s
@@ -292,11 +292,11 @@ SELECT set_config('plan_cache_mode', 'force_custom_plan', true);
 -- for: the messages behind a recommendation, the last that failed first
 -- in: since, until; codes integer[]; sender, country, channel (NULL: any); before_at, before_id (NULL: from the newest on); most
 -- out: id, campaign_id, recipient_phone, channel, sender, country, error_code, failed_at, cohort_at
--- index: messages (cohort_at), backwards, until there are enough
--- note: after plan_for_values. Where such failures are rare it reads the whole window; statements of pages end after some seconds
+-- index: messages (cohort_at) of those that failed, backwards, until there are enough
+-- note: after plan_for_values. Where such failures are rare among all it reads all failed ones of the window
 SELECT m.id, m.campaign_id, m.recipient_phone, m.channel, m.sender, m.country, m.failure_code AS error_code, m.failed_at, m.cohort_at
 FROM messages m
-WHERE m.cohort_at >= %(since)s AND m.cohort_at < %(until)s AND m.failure_code = ANY (%(codes)s)
+WHERE m.cohort_at >= %(since)s AND m.cohort_at < %(until)s AND m.failed_at IS NOT NULL AND m.failure_code = ANY (%(codes)s)
   AND (%(sender)s::text IS NULL OR m.sender = %(sender)s) AND (%(country)s::text IS NULL OR coalesce(m.country, '') = %(country)s)
   AND (%(channel)s::text IS NULL OR m.channel = %(channel)s)
   AND (%(before_at)s::timestamptz IS NULL OR (m.cohort_at, m.id) < (%(before_at)s, %(before_id)s))

@@ -45,14 +45,11 @@ async def list_unreachable(
 ) -> list[Unreachable]:
     """Return people we may write to who cannot be reached on a channel, those that cost most first."""
     inner, outer = make_hash_pads(look.secret_key)
-    since = look.window.since
     return await SQL.list_unreachable.many(
         conn,
         Unreachable,
         {
-            "since": since,
-            # The first 48 bits of a campaign's message ids are the milliseconds of its start; it may have begun a week before.
-            "first_id": UUID(int=int((since - timedelta(days=7)).timestamp() * 1000) << 80),
+            "since": look.window.since,
             "recent_since": look.now - timedelta(days=GAIN_DAYS),
             "codes": CODES,
             "final": FINAL,

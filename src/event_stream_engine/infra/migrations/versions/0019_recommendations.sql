@@ -36,6 +36,9 @@ CREATE TABLE recommendation_looks (
     failed    boolean          NOT NULL
 );
 
+-- Failed messages by time, also those of others. Both columns are set once, so that it costs only messages that fail.
+CREATE INDEX messages_failed_cohort ON messages (cohort_at) WHERE failed_at IS NOT NULL;
+
 -- Numbers that cannot be reached are not written to either, on the channel that said so, until they write themselves.
 ALTER TABLE suppressions DROP CONSTRAINT suppressions_reason_check, DROP CONSTRAINT suppressions_pkey;
 ALTER TABLE suppressions
