@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from event_stream_engine.kernel.stats import wilson
 
 _Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
-_DEALS = (999, 4_999, 39_999)  # more only where those before left it open
+_DEALS = (999, 4_999, 19_999)  # more only where those before left it open
 _OPEN_BELOW = 10  # deals as extreme as what was seen
 _CHUNK = 1_000  # deals at a time; bounds the memory
 _SEED = 1908  # the same rows give the same advice
@@ -118,7 +118,10 @@ class _Strata:
 
 def _list_mixed(units: Iterable[Unit]) -> list[Unit]:
     """Return the units of strata in which there is something to compare, stratum by stratum."""
-    ordered = sorted((unit for unit in units if unit.trials), key=lambda unit: (unit.stratum, unit.group))
+    ordered = sorted(
+        (unit for unit in units if unit.trials),
+        key=lambda unit: (unit.stratum, unit.group, unit.trials, unit.hits, unit.expected),
+    )
     mixed: list[Unit] = []
     for _, found in groupby(ordered, key=lambda unit: unit.stratum):
         stratum = list(found)
