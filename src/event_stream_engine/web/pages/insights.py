@@ -18,7 +18,7 @@ from event_stream_engine.insights.following import STATES, Followed
 from event_stream_engine.insights.look import DAYS
 from event_stream_engine.insights.recommendation import Cell, Recommendation
 from event_stream_engine.insights.recommendations import KINDS
-from event_stream_engine.insights.unreachable import list_unreachable
+from event_stream_engine.insights.unreachable import list_shown
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.web.api.recommendations import look_of
@@ -154,7 +154,7 @@ async def show_unreachable(request: Request, channel: str) -> Response:
     """The people behind the advice to suppress, as they are at this moment."""
     look = look_of(request)
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
-        found = await list_unreachable(conn, look, channel=channel, most=10 * PAGE_LENGTH)
+        found = await list_shown(conn, look, channel, 10 * PAGE_LENGTH)
     return render(
         request,
         "insights_unreachable.html",
