@@ -15,6 +15,7 @@ from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
+from event_stream_engine.analytics.catalogue_recommendations import RECOMMENDATIONS
 from event_stream_engine.analytics.catalogue_resources import RESOURCES
 from event_stream_engine.analytics.catalogue_speed import SPEED
 from event_stream_engine.analytics.catalogue_system import SYSTEM
@@ -65,6 +66,7 @@ SUBJECTS: tuple[Subject, ...] = (
     HEALTH_OF_PARTS,
     RESOURCES,
     ALERTS,
+    RECOMMENDATIONS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

@@ -27,8 +27,8 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of recommendation. `figure`: of insights/aftermath.py, which tells afterwards whether it helped; None: whether
-    the advice is still found does."""
+    """A kind of recommendation. `figure`: of insights/aftermath.py, which tells afterwards whether it helped; `{}` in it stands
+    for the second part of the advice's key; None: whether the advice is still found tells it."""
 
     slug: str
     name: str

@@ -47,6 +47,7 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    recommendations,
     replies,
     resources,
     rules,
@@ -160,6 +161,7 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
+        recommendations,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

@@ -18,6 +18,7 @@ from event_stream_engine.web.pages import (
     inbound,
     incident,
     incidents,
+    insights,
     monitoring,
     notifications,
     performance,
@@ -58,5 +59,6 @@ PAGES = tuple(
         incident,
         escalation,
         notifications,
+        insights,
     )
 )
