@@ -1,5 +1,6 @@
 """From differences between groups to what is told of them."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,18 +109,40 @@ def contrast(
 ) -> Contrasts:
     """Compare the groups that are large enough to say something about.
 
-    `told`: 1 or -1. Two groups are each other's mirror and one comparison; it is told of the one with this sign.
+    `told`: 1 or -1. Two groups that are compared with nothing but each other are mirrors, and one comparison; it is told of
+    the one with this sign.
     """
-    found = compare_groups(units)
-    if len(found) == 2:
-        found = [max(found, key=lambda one: told * one.effect)]
-    enough = [
-        one
-        for one in found
+    enough = {
+        one.group: one
+        for one in compare_groups(units)
         if min(one.units, one.others_units) >= LEAST_UNITS
         and min(one.trials, one.others_trials) >= LEAST_TRIALS
-    ]
-    return Contrasts(outcome, units, enough, names or {}, group, unit)
+    }
+    others = _list_others(units)
+    mirrored = {
+        one.group
+        for one in enough.values()
+        for mirror in [enough.get(next(iter(others[one.group])))]
+        if mirror is not None
+        and others[one.group] == {mirror.group}
+        and others[mirror.group] == {one.group}
+        and (told * one.effect, one.group) < (told * mirror.effect, mirror.group)
+    }
+    found = [one for one in enough.values() if one.group not in mirrored]
+    return Contrasts(outcome, units, found, names or {}, group, unit)
+
+
+def _list_others(units: Sequence[Unit]) -> dict[str, set[str]]:
+    """Return the groups that each one is compared with."""
+    by_stratum: dict[str, set[str]] = defaultdict(set)
+    for unit in units:
+        if unit.trials:
+            by_stratum[unit.stratum].add(unit.group)
+    others: dict[str, set[str]] = defaultdict(set)
+    for groups in by_stratum.values():
+        for group in groups:
+            others[group] |= groups - {group}
+    return others
 
 
 def _nearer(one: Difference) -> float:

@@ -323,8 +323,8 @@ HAVING sum(r.sent) > 0;
 -- name: list_sampled_parts :many
 -- for: the same of some messages of each campaign that started in a window, by local hour and by messages of the days before
 -- in: since, until; most_campaigns, most_messages (of each); earlier_days, most_earlier
--- out: campaign_id, region (time zone; where the person may be in several, country), hour (0 to 23, NULL: of several zones),
---      earlier (messages in those days, at most most_earlier); sent, delivered, replied, stopped (messages)
+-- out: campaign_id, hour (0 to 23 on the person's clock, NULL: it may show one or another), region (a time zone, where it does
+--      the country), earlier (messages in those days, at most most_earlier); sent, delivered, replied, stopped (messages)
 -- index: messages primary key and (recipient_phone, cohort_at), users and phone_zones primary keys
 -- note: the ids of a campaign share their time and end in a hash of campaign and number, so the first of them are people
 --       drawn at random, and the cost does not grow with the campaigns. Largest campaigns first
@@ -346,12 +346,16 @@ WITH chosen AS (
         LIMIT %(most_messages)s) AS m
     WHERE m.cohort_at >= %(since)s AND m.cohort_at < %(until)s
 )
-SELECT s.campaign_id, coalesce(u.timezone, z.zone, s.country) AS region, extract(hour FROM wall_clock(s.cohort_at, coalesce(u.timezone, z.zone)))::integer AS hour, e.earlier,
+SELECT s.campaign_id, w.hour, CASE WHEN w.hour IS NULL THEN s.country ELSE w.zone END AS region, e.earlier,
        count(*) FILTER (WHERE s.is_sent) AS sent, count(*) FILTER (WHERE s.is_delivered) AS delivered,
        count(*) FILTER (WHERE s.is_replied) AS replied, count(*) FILTER (WHERE s.is_stopped) AS stopped
 FROM sampled s
 LEFT JOIN users u ON u.phone_e164 = s.recipient_phone
-LEFT JOIN LATERAL (SELECT p.zones[1] AS zone FROM zones_of_phone(s.recipient_phone) AS p WHERE cardinality(p.zones) = 1) AS z ON u.timezone IS NULL
+LEFT JOIN LATERAL zones_of_phone(s.recipient_phone) AS z ON u.timezone IS NULL
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN min(extract(hour FROM c.clock)) = max(extract(hour FROM c.clock)) THEN min(extract(hour FROM c.clock))::integer END AS hour, min(c.zone) AS zone
+    FROM (SELECT zone, wall_clock(s.cohort_at, zone) AS clock
+          FROM unnest(CASE WHEN u.timezone IS NULL THEN z.zones ELSE ARRAY[u.timezone] END) AS zone) AS c) AS w
 CROSS JOIN LATERAL (
     SELECT count(*)::integer AS earlier
     FROM (SELECT FROM messages b
