@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from event_stream_engine.insights.campaign_parts import Campaign, Part, Sent
+from event_stream_engine.insights.senders import SenderDay
 from event_stream_engine.kernel.windows import Window
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -160,3 +161,21 @@ def _send(
 
 def _chance(log_odds: float) -> float:
     return float(1 / (1 + np.exp(-log_odds)))
+
+
+def make_sender_days(seed: int, fading: float = 0.0) -> list[SenderDay]:
+    """Return nine weeks of three senders to three countries; `fading`: what the first loses of the log-odds lately."""
+    random = np.random.default_rng(seed + 10_000)
+    found = []
+    own = random.normal(0, 0.3, SENDERS)
+    for ago in range(1, 65):
+        day = random.normal(0, 0.3, 3) - (2.0 if random.random() < 0.03 else 0.0)
+        for sender in range(SENDERS):
+            fare = own[sender] + random.standard_t(5) * 0.2
+            fare -= fading if sender == 0 and ago <= 7 else 0.0
+            for country, luck, common in zip(("US", "GB", "PH"), (0.2, 0.3, -0.7), day, strict=True):
+                sent = int(random.poisson(random.uniform(50, 200)))
+                delivered = int(random.binomial(sent, _chance(2.6 + luck + common + fare)))
+                at = NOW - timedelta(days=ago)
+                found.append(SenderDay(at, f"+1415523888{sender}", country, sent, delivered))
+    return found

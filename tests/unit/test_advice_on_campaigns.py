@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from event_stream_engine.insights import opt_outs, segment_sizes, send_hours, templates
+from event_stream_engine.insights import opt_outs, segment_sizes, send_hours, senders, templates
 from event_stream_engine.insights.recommendation import LEVEL, Advice, Examination, Recommendation, choose
-from tests.campaign_histories import History, Pattern, Sending, Shift, make_history
+from tests.campaign_histories import NOW, History, Pattern, Sending, Shift, make_history, make_sender_days
 
 REACHABLE = 20_000
 NOISE_HISTORIES = 200
@@ -162,10 +164,21 @@ def test_sizes_have_names(people: int, name: str) -> None:
     assert segment_sizes.name_size(people) == name
 
 
+def compare_senders(seed: int, fading: float = 0.0) -> Examination:
+    return senders.compare(make_sender_days(seed, fading), NOW - timedelta(days=7), ZoneInfo("UTC"))
+
+
+def test_a_sender_that_fades_is_found_among_all_that_is_compared() -> None:
+    examinations = [*examine(make_history(3, campaigns=60)), compare_senders(3, fading=1.5)]
+    assert only(choose(examinations)).key == "sender:+14155238880"
+
+
 def test_histories_of_chance_lead_to_advice_in_at_most_five_percent() -> None:
-    advised = [
-        [one.key for one in found.recommendations]
-        for found in (choose(examine(make_history(seed, campaigns=60))) for seed in range(NOISE_HISTORIES))
-        if found.recommendations
-    ]
+    compared, advised = 0, []
+    for seed in range(NOISE_HISTORIES):
+        found = choose([*examine(make_history(seed, campaigns=60)), compare_senders(seed)])
+        compared += found.compared
+        if found.recommendations:
+            advised.append([one.key for one in found.recommendations])
+    assert compared > 50 * NOISE_HISTORIES
     assert len(advised) <= LEVEL * NOISE_HISTORIES, advised

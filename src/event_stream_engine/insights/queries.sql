@@ -363,12 +363,6 @@ CROSS JOIN LATERAL (
           LIMIT %(most_earlier)s) AS before) AS e
 GROUP BY 1, 2, 3, 4;
 
--- name: bound_sample :exec
--- for: a question whose cost is bounded by rows and not by roll-ups, until the end of the transaction
--- in: milliseconds (text)
--- note: rows that are not in memory may take long; advice can wait for the next run
-SELECT set_config('statement_timeout', %(milliseconds)s, true);
-
 -- name: list_described_campaigns :many
 -- for: what campaigns have in common
 -- in: ids uuid[]
