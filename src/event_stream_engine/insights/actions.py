@@ -20,6 +20,7 @@ from event_stream_engine.kernel.errors import Conflict
 
 SQL = load_queries(__package__)
 LONGEST_MS = "60000"
+UNDOABLE = frozenset({"suppress_numbers"})
 Parameters = Mapping[str, str]
 
 
@@ -32,7 +33,7 @@ async def undo(
     conn: Connection, actor: Actor, action: Action, recommendation_id: UUID, now: datetime
 ) -> None:
     """Take back what an action did. Errors: Conflict where people must do it themselves."""
-    if action.name != "suppress_numbers":
+    if action.name not in UNDOABLE:
         raise Conflict(f"“{action.label}” cannot be undone from here. Change it back where it is edited.")
     await release(conn, actor, source=_name(recommendation_id), at=now)
 

@@ -13,6 +13,7 @@ from event_stream_engine.audience.references import make_reference
 from event_stream_engine.audit.trails import list_actor_names
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.insights import following
+from event_stream_engine.insights.actions import UNDOABLE
 from event_stream_engine.insights.failed_messages import Asked, list_failed
 from event_stream_engine.insights.following import STATES, Followed
 from event_stream_engine.insights.look import DAYS
@@ -53,6 +54,13 @@ class AdviceRow:
     outcome_mark: EffectMark | None
     consequence: str
     by: str | None
+
+    @property
+    def can_reopen(self) -> bool:
+        """Tell whether the decision can be taken back from here."""
+        is_decided = self.followed.state in ("taken", "dismissed") and self.followed.ended_at is None
+        action = self.advice.action if self.followed.state == "taken" else None
+        return is_decided and (action is None or action.name in UNDOABLE)
 
 
 @router.get("")
