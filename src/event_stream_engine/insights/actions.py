@@ -43,7 +43,7 @@ async def _suppress(
 ) -> str:
     channel = parameters["channel"]
     # Among ten million messages this takes some seconds; whoever has decided waits for it, unlike the reader of a page.
-    await SQL.bound_sample.execute(conn, {"milliseconds": LONGEST_MS})
+    await SQL.bound_statement.execute(conn, {"milliseconds": LONGEST_MS})
     people = await list_unreachable(conn, look, channel=channel)
     if not people:
         raise Conflict(
