@@ -33,9 +33,9 @@ class Contrasts:
         """Say how a group differs, and what the comparison does not take out."""
         what, did = self.outcome.trials, self.outcome.did
         text = (
-            f"In {one.units} {self.unit}, {percent(one.hits, one.trials):g} % of {one.trials:,} messages {what} {did}; in the"
-            f" {one.others_units} others it was {percent(one.others_hits, one.others_trials):g} % of {one.others_trials:,}."
-            f" Within a channel, and with the same regions, the difference is between {abs(_nearer(one)):.2g} and"
+            f"In {one.units} {self.unit}, {percent(one.hits, one.trials):g} % of {one.trials:,} messages {what} {did}; of the"
+            f" {one.others_trials:,} they are compared with, {percent(one.others_hits, one.others_trials):g} %."
+            f" With the same channels and regions the difference is between {abs(_nearer(one)):.2g} and"
             f" {abs(_farther(one)):.2g} percentage points."
         )
         if any(unit.stratum.startswith(ACROSS_SEGMENTS) and unit.group == one.group for unit in self.units):
