@@ -4,10 +4,12 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from event_stream_engine.analytics.durations import Durations
 from event_stream_engine.insights.aftermath import FIGURES, DayCount, judge
+from event_stream_engine.insights.recommendation import LEVEL, choose
 from event_stream_engine.insights.registration import Fault, advise
 from event_stream_engine.insights.send_rates import Pace, choose_rate, list_bands
 from event_stream_engine.insights.senders import SenderDay, compare
@@ -186,3 +188,29 @@ def test_an_effect_is_drawn_beside_zero() -> None:
     assert mark is not None
     assert 0 < mark.begins < mark.at < mark.begins + mark.width < mark.zero < 100
     assert draw_effect(None, -6.0, -2.0) is None
+
+
+def make_sender_history(seed: int, fading: float = 0.0) -> list[SenderDay]:
+    """Return two senders' days as chance makes them: days fare well or badly for all, each sender's for itself, too."""
+    random = np.random.default_rng(seed)
+    days_of_all = random.normal(0, 0.25, 28) * np.where(random.random(28) < 0.05, 4, 1)
+    found = []
+    for sender, base in (("+1", 2.8), ("+2", 2.4)):
+        for ago in range(1, 29):
+            own = days_of_all[ago - 1] + random.standard_t(5) * 0.3
+            for country, luck in (("US", 0.0), ("BR", -0.8)):
+                sent = int(random.lognormal(5.5, 0.8)) + 1
+                odds = base + luck + own - (fading if sender == "+1" and ago <= 7 else 0)
+                arrived = int(random.binomial(sent, 1 / (1 + np.exp(-odds))))
+                found.append(SenderDay(NOW - timedelta(days=ago), sender, country, sent, arrived))
+    return found
+
+
+def test_days_of_chance_lead_to_advice_in_at_most_five_percent_and_a_fading_sender_is_found() -> None:
+    def count_found(seeds: range, fading: float) -> int:
+        examinations = [compare(make_sender_history(seed, fading), SINCE, UTC_ZONE) for seed in seeds]
+        assert all(len(one.comparisons) == 2 for one in examinations)
+        return sum(bool(choose([one]).recommendations) for one in examinations)
+
+    assert count_found(range(200), 0.0) <= LEVEL * 200
+    assert count_found(range(20), 1.2) >= 18

@@ -10,6 +10,7 @@ from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns.campaigns import change_campaign, load_campaign, lower_rate
 from event_stream_engine.campaigns.templates import change_template, load_template
 from event_stream_engine.infra.database import Connection
+from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.insights.look import Look
 from event_stream_engine.insights.recommendation import Action
 from event_stream_engine.insights.send_rates import list_open_rates
@@ -17,6 +18,9 @@ from event_stream_engine.insights.unreachable import list_unreachable
 from event_stream_engine.insights.wide_texts import rewrite
 from event_stream_engine.kernel.errors import Conflict
 
+SQL = load_queries(__package__)
+LONGEST_MS = "60000"
+UNDOABLE = frozenset({"suppress_numbers"})
 Parameters = Mapping[str, str]
 
 
@@ -29,7 +33,7 @@ async def undo(
     conn: Connection, actor: Actor, action: Action, recommendation_id: UUID, now: datetime
 ) -> None:
     """Take back what an action did. Errors: Conflict where people must do it themselves."""
-    if action.name != "suppress_numbers":
+    if action.name not in UNDOABLE:
         raise Conflict(f"“{action.label}” cannot be undone from here. Change it back where it is edited.")
     await release(conn, actor, source=_name(recommendation_id), at=now)
 
@@ -38,6 +42,8 @@ async def _suppress(
     conn: Connection, actor: Actor, parameters: Parameters, recommendation_id: UUID, look: Look
 ) -> str:
     channel = parameters["channel"]
+    # Among ten million messages this takes some seconds; whoever has decided waits for it, unlike the reader of a page.
+    await SQL.bound_statement.execute(conn, {"milliseconds": LONGEST_MS})
     people = await list_unreachable(conn, look, channel=channel)
     if not people:
         raise Conflict(

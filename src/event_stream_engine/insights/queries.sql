@@ -153,6 +153,12 @@ WHERE NOT EXISTS (
 ORDER BY f.failures DESC, f.last_failed_at DESC, f.phone
 LIMIT %(most)s;
 
+-- name: bound_statement :exec
+-- for: what somebody has decided to do, until the end of the transaction
+-- in: milliseconds (text)
+-- note: longer than a page may take
+SELECT set_config('statement_timeout', %(milliseconds)s, true);
+
 -- name: list_paces :many
 -- for: how fast each sender's campaigns were handed over, and what was refused for want of room, by quarter-hour
 -- in: since, until; codes integer[]

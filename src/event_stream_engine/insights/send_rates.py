@@ -87,7 +87,7 @@ async def examine(conn: Connection, look: Look) -> Examination:
             faster = await list_open_rates(conn, sender, rate)
             facts.append(_advise(sender, quarters, queue, rate, faster))
     looked_at = (
-        f"the pace of {len(senders)} senders in {GAIN_DAYS} days, for {LEAST_PERCENT:g} % refused for want of room or"
+        f"the pace of {len(senders)} sender{'' if len(senders) == 1 else 's'} in {GAIN_DAYS} days, for {LEAST_PERCENT:g} % refused for want of room or"
         f" {LONG_QUEUE_SECONDS / 60:.0f} minutes in the provider’s queue"
     )
     unknown = None if senders else f"No campaign was sent in {GAIN_DAYS} days."

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
+import psycopg
+
 from event_stream_engine.audit.entries import make_hash_pads
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
@@ -17,6 +19,7 @@ from event_stream_engine.insights.recommendation import (
     Examination,
     Recommendation,
 )
+from event_stream_engine.kernel.errors import Unavailable
 from event_stream_engine.messaging.error_codes import ERROR_CODES, describe_error_code
 
 SQL = load_queries(__package__)
@@ -60,6 +63,16 @@ async def list_unreachable(
             "most": most,
         },
     )
+
+
+async def list_shown(conn: Connection, look: Look, channel: str, most: int) -> list[Unreachable]:
+    """Return the first of them for a page. Errors: Unavailable where there is too much to look through meanwhile."""
+    try:
+        return await list_unreachable(conn, look, channel=channel, most=most)
+    except psycopg.errors.QueryCanceled:
+        raise Unavailable(
+            "There are too many failed messages to look through for a page. The evidence of the recommendation has the counts."
+        ) from None
 
 
 async def examine(conn: Connection, look: Look) -> Examination:

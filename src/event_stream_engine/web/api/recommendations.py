@@ -16,7 +16,7 @@ from event_stream_engine.insights.failed_messages import Asked, FailedMessage, l
 from event_stream_engine.insights.following import Followed, LastLook
 from event_stream_engine.insights.look import DAYS, Look
 from event_stream_engine.insights.recommendations import KINDS
-from event_stream_engine.insights.unreachable import Unreachable, list_unreachable
+from event_stream_engine.insights.unreachable import Unreachable, list_shown
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.messaging.error_codes import describe_error_code
@@ -131,7 +131,7 @@ async def list_unreachable_people(request: Request, channel: str, limit: Limit =
     """People we may write to who cannot be reached on a channel, those that cost most messages first."""
     look = look_of(request)
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
-        found = await list_unreachable(conn, look, channel=channel, most=limit)
+        found = await list_shown(conn, look, channel, limit)
     return {"days": DAYS, "items": [_describe_unreachable(one, look.secret_key) for one in found]}
 
 

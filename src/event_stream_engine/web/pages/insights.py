@@ -13,12 +13,13 @@ from event_stream_engine.audience.references import make_reference
 from event_stream_engine.audit.trails import list_actor_names
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.insights import following
+from event_stream_engine.insights.actions import UNDOABLE
 from event_stream_engine.insights.failed_messages import Asked, list_failed
 from event_stream_engine.insights.following import STATES, Followed
 from event_stream_engine.insights.look import DAYS
 from event_stream_engine.insights.recommendation import Cell, Recommendation
 from event_stream_engine.insights.recommendations import KINDS
-from event_stream_engine.insights.unreachable import list_unreachable
+from event_stream_engine.insights.unreachable import list_shown
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.web.api.recommendations import look_of
@@ -53,6 +54,13 @@ class AdviceRow:
     outcome_mark: EffectMark | None
     consequence: str
     by: str | None
+
+    @property
+    def can_reopen(self) -> bool:
+        """Tell whether the decision can be taken back from here."""
+        is_decided = self.followed.state in ("taken", "dismissed") and self.followed.ended_at is None
+        action = self.advice.action if self.followed.state == "taken" else None
+        return is_decided and (action is None or action.name in UNDOABLE)
 
 
 @router.get("")
@@ -154,7 +162,7 @@ async def show_unreachable(request: Request, channel: str) -> Response:
     """The people behind the advice to suppress, as they are at this moment."""
     look = look_of(request)
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
-        found = await list_unreachable(conn, look, channel=channel, most=10 * PAGE_LENGTH)
+        found = await list_shown(conn, look, channel, 10 * PAGE_LENGTH)
     return render(
         request,
         "insights_unreachable.html",
