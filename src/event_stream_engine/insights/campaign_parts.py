@@ -14,7 +14,7 @@ from event_stream_engine.kernel.windows import Window
 
 SQL = load_queries(__package__)
 SETTLED_AFTER = timedelta(hours=72)  # what has not arrived or been answered until then counts as not
-MOST_SAMPLED_CAMPAIGNS = 300
+MOST_SAMPLED_CAMPAIGNS = 200
 SAMPLED_MESSAGES = 1_000  # of a campaign
 EARLIER_DAYS = 7
 MOST_EARLIER = 5  # more messages are not counted one by one

@@ -333,7 +333,9 @@ HAVING sum(r.sent) > 0;
 --      the country), earlier (messages in those days, at most most_earlier); sent, delivered, replied, stopped (messages)
 -- index: messages primary key and (recipient_phone, cohort_at), users and phone_zones primary keys
 -- note: the ids of a campaign share their time and end in a hash of campaign and number, so the first of them are people
---       drawn at random, and the cost does not grow with the campaigns. Largest campaigns first
+--       drawn at random, and the cost does not grow with the campaigns. Largest campaigns first. Whose they are is asked
+--       outside the LIMIT, as two campaigns may have begun in one millisecond: inside, the planner expects too few and may read
+--       all. 130,000 people of 1.2 million messages took 5.6 s on two busy cores, a third of it for their zones (measured)
 WITH chosen AS (
     SELECT c.id, overlay(time_ordered_uuid(c.started_at, '')::text PLACING '8000-a000-000000000000' FROM 15)::uuid AS first_id,
            overlay(time_ordered_uuid(c.started_at, '')::text PLACING '8fff-afff-ffffffffffff' FROM 15)::uuid AS last_id
@@ -342,15 +344,15 @@ WITH chosen AS (
     ORDER BY c.recipients DESC, c.id
     LIMIT %(most_campaigns)s
 ), sampled AS MATERIALIZED (
-    SELECT c.id AS campaign_id, m.*
+    SELECT c.id AS campaign_id, m.recipient_phone, m.country, m.cohort_at, m.is_sent, m.is_delivered, m.is_replied, m.is_stopped
     FROM chosen c
     CROSS JOIN LATERAL (
-        SELECT m.recipient_phone, coalesce(m.country, '') AS country, m.cohort_at, m.is_sent, m.status IN ('DELIVERED', 'READ') AS is_delivered, m.is_replied, m.is_stopped
+        SELECT m.campaign_id AS of_campaign, m.recipient_phone, coalesce(m.country, '') AS country, m.cohort_at, m.is_sent, m.status IN ('DELIVERED', 'READ') AS is_delivered, m.is_replied, m.is_stopped
         FROM messages m
-        WHERE m.id BETWEEN c.first_id AND c.last_id AND m.campaign_id = c.id
+        WHERE m.id BETWEEN c.first_id AND c.last_id
         ORDER BY m.id
         LIMIT %(most_messages)s) AS m
-    WHERE m.cohort_at >= %(since)s AND m.cohort_at < %(until)s
+    WHERE m.of_campaign = c.id AND m.cohort_at >= %(since)s AND m.cohort_at < %(until)s
 )
 SELECT s.campaign_id, w.hour, CASE WHEN w.hour IS NULL THEN s.country ELSE w.zone END AS region, e.earlier,
        count(*) FILTER (WHERE s.is_sent) AS sent, count(*) FILTER (WHERE s.is_delivered) AS delivered,
