@@ -4,7 +4,7 @@ One row for each advice while it is followed. Deciding is done under its lock, a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -216,7 +216,9 @@ async def note_outcome(
 
 def read_recommendation(content: Mapping[str, Any]) -> Recommendation:
     """Return the recommendation that was stored as JSON."""
-    given = dict(content)
+    # A version before this one may have stored what is not known any more.
+    known = {field.name for field in fields(Recommendation)}
+    given = {name: value for name, value in content.items() if name in known}
     evidence, interval, action = given["evidence"], given["interval"], given["action"]
     given["evidence"] = Evidence(tuple(evidence["columns"]), tuple(tuple(row) for row in evidence["rows"]))
     given["interval"] = None if interval is None else Interval(**interval)
