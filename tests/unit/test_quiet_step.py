@@ -37,6 +37,7 @@ def judge(
         rule_starts=None,
         rule_ends=None,
         is_suppressed=False,
+        is_unreachable=False,
         last_inbound_at=None,
         answered_intent=None,
     )

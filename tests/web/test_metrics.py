@@ -14,6 +14,11 @@ from event_stream_engine.incidents.actions import Seen, resolve
 from event_stream_engine.incidents.following import follow
 from event_stream_engine.incidents.incidents import list_incidents
 from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.insights import following
+from event_stream_engine.insights.aftermath import FIGURES, DayCount, judge
+from event_stream_engine.insights.look import Look
+from event_stream_engine.insights.recommendation import Advice, Evidence, Interval, Recommendation
+from event_stream_engine.insights.recommendations import Run, run_all
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.messaging import outcomes
 from event_stream_engine.monitoring import pipeline, requests
@@ -120,7 +125,38 @@ async def happen_all(engine: Engine) -> str:
     await happen(engine, stop)
     await happen_a_bit_of_all(engine, at)
     await measure_a_bit_of_all(engine)
+    await advise_a_bit(engine)
     return str(campaign_id)
+
+
+async def advise_a_bit(engine: Engine) -> None:
+    """Look once, and have something advised, taken and measured, as if some weeks had passed."""
+    now = datetime.now(UTC)
+    advice = Recommendation(
+        key="sender:+14155238886",
+        kind="sender",
+        subject="sender:+14155238886",
+        title="Use another sender",
+        text="It fades.",
+        evidence=Evidence(("Day",), (("today",),)),
+        sample_size=4000,
+        sample_unit="messages",
+        address="/insights/failures",
+        effect=-4.2,
+        interval=Interval(-6.1, -2.3, "%"),
+        corrected_p=0.002,
+        expected_gain_messages=80,
+    )
+    days = [DayCount((now - timedelta(days=day)).date(), 95, 100) for day in range(14)]
+    async with await connect(engine.url, "test") as conn:
+        look = Look(now, engine.settings.timezone, engine.settings.secret_key)
+        run = await run_all(conn, look)
+        async with transaction(conn):
+            await following.follow(conn, Run(Advice([advice]), run.examined), now)
+            (followed,) = await following.list_followed(conn, ["open"], kind="sender")
+            await following.take(conn, ADMIN, followed.id, look)
+            outcome = judge(FIGURES["delivery_rate"], days, days)
+            await following.note_outcome(conn, followed.id, outcome.describe(), now)
 
 
 async def measure_a_bit_of_all(engine: Engine) -> None:

@@ -17,6 +17,7 @@ from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
 from event_stream_engine.analytics.catalogue_messages import MESSAGES
 from event_stream_engine.analytics.catalogue_people import PEOPLE
+from event_stream_engine.analytics.catalogue_recommendations import RECOMMENDATIONS
 from event_stream_engine.analytics.catalogue_reports import REPORTS
 from event_stream_engine.analytics.catalogue_resources import RESOURCES
 from event_stream_engine.analytics.catalogue_speed import SPEED
@@ -71,6 +72,7 @@ SUBJECTS: tuple[Subject, ...] = (
     CAPACITY,
     DRAIN,
     ALERTS,
+    RECOMMENDATIONS,
 )
 METRICS = {metric.slug: metric for subject in SUBJECTS for metric in subject.metrics}
 

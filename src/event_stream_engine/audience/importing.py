@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from itertools import islice
 from typing import IO
 from uuid import UUID, uuid4
@@ -21,7 +20,7 @@ from event_stream_engine.audience.import_files import (
     make_normaliser,
     read_people,
 )
-from event_stream_engine.audit.entries import Actor, Entry, record
+from event_stream_engine.audit.entries import Actor, Entry, make_hash_pads, record
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.clock import Clock
@@ -358,10 +357,3 @@ class _Phone:
 def make_cell_safe(text: str) -> str:
     """Return text as a CSV cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
-def make_hash_pads(secret_key: str) -> tuple[bytes, bytes]:
-    """Return what SQL needs to compute `audit.entries.hash_person`: HMAC is sha256(outer ‖ sha256(inner ‖ message))."""
-    key = secret_key.encode()
-    key = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
-    return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)

@@ -356,7 +356,7 @@ FROM (SELECT -1 AS sign, attributes FROM old UNION ALL SELECT 1, attributes FROM
 -- out: a boolean
 -- index: suppressions primary key
 -- note: only hashes are kept
-SELECT EXISTS (SELECT FROM suppressions WHERE phone_hash = %(hash)s);
+SELECT EXISTS (SELECT FROM suppressions WHERE phone_hash = %(hash)s AND reason = 'erased');
 
 ------------------------------------------------------------------------------------------------------------------
 -- segments
@@ -404,6 +404,35 @@ UPDATE segments SET name = %(name)s, filter = %(filter)s, updated_at = %(at)s WH
 -- index: segments primary key
 -- note: not deleted, because campaigns refer to it
 UPDATE segments SET archived_at = %(at)s, updated_at = %(at)s WHERE id = %(id)s AND archived_at IS NULL;
+
+------------------------------------------------------------------------------------------------------------------
+-- numbers that cannot be reached
+------------------------------------------------------------------------------------------------------------------
+
+-- name: suppress_unreachable :one
+-- for: numbers that are no longer written to on a channel
+-- in: hashes bytea[] (of the people), channel, source, at
+-- out: hashes of those that are suppressed by this
+-- index: suppressions primary key
+-- note: one suppressed before keeps what suppressed it, unless it has written since: then this is a new one
+WITH made AS (
+    INSERT INTO suppressions (phone_hash, channel, reason, source, created_at)
+    SELECT hash, %(channel)s, 'unreachable', %(source)s, %(at)s FROM unnest(%(hashes)b::bytea[]) AS hash ORDER BY hash
+    ON CONFLICT (phone_hash, channel) DO UPDATE SET source = excluded.source, created_at = excluded.created_at
+    RETURNING phone_hash
+)
+SELECT coalesce(array_agg(phone_hash), '{}') FROM made;
+
+-- name: release_suppressed :one
+-- for: numbers that may be written to again
+-- in: source: what suppressed them
+-- out: hashes of the people
+-- index: suppressions (source)
+-- note: who was erased has no source
+WITH released AS (
+    DELETE FROM suppressions WHERE source = %(source)s AND reason = 'unreachable' RETURNING phone_hash
+)
+SELECT coalesce(array_agg(phone_hash), '{}') FROM released;
 
 ------------------------------------------------------------------------------------------------------------------
 -- erasure
@@ -721,9 +750,9 @@ LOCK TABLE suppressions IN SHARE MODE;
 -- note: not a hash is computed while nobody has been erased
 WITH erased AS (
     DELETE FROM import_batch b
-    WHERE EXISTS (SELECT FROM suppressions)
+    WHERE EXISTS (SELECT FROM suppressions WHERE reason = 'erased')
       AND EXISTS (SELECT FROM suppressions s
-                  WHERE s.phone_hash = sha256(%(outer)s::bytea || sha256(%(inner)s::bytea || convert_to('person:' || b.phone, 'UTF8'))))
+                  WHERE s.reason = 'erased' AND s.phone_hash = sha256(%(outer)s::bytea || sha256(%(inner)s::bytea || convert_to('person:' || b.phone, 'UTF8'))))
     RETURNING b.row
 )
 INSERT INTO import_rejects (import_id, row, reason, value)

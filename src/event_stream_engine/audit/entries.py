@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -90,9 +91,21 @@ def hash_person(secret_key: str, phone: str) -> bytes:
     return hmac.digest(secret_key.encode(), b"person:" + phone.encode(), "sha256")
 
 
+def make_hash_pads(secret_key: str) -> tuple[bytes, bytes]:
+    """Return what SQL needs to compute `hash_person`: HMAC is sha256(outer ‖ sha256(inner ‖ message))."""
+    key = secret_key.encode()
+    key = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    return bytes(byte ^ 0x36 for byte in key), bytes(byte ^ 0x5C for byte in key)
+
+
 def name_person(secret_key: str, phone: str) -> str:
     """Return the subject of entries about a person."""
-    return f"person:{hash_person(secret_key, phone).hex()[:32]}"
+    return name_hash(hash_person(secret_key, phone))
+
+
+def name_hash(phone_hash: bytes) -> str:
+    """Return the subject of entries about a person of whom only the hash is known."""
+    return f"person:{phone_hash.hex()[:32]}"
 
 
 def _dump(value: Mapping[str, Any] | None) -> str | None:

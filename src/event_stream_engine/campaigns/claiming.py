@@ -74,7 +74,9 @@ async def claim_messages(
         return None
     due = await outbox.hold_due(conn, order.campaign_id, now, tokens + EXTRA)
     moment = Moment(now, tokens, prohibited_words)
-    facts, microseconds = await _load_facts(conn, due, secret_key, needs_inbound=order.channel == "whatsapp")
+    facts, microseconds = await _load_facts(
+        conn, due, secret_key, order.channel, needs_inbound=order.channel == "whatsapp"
+    )
     verdicts = []
     for one, fact in zip(due, facts, strict=True):
         if moment.tokens == 0:
@@ -91,7 +93,7 @@ async def claim_replies(conn: Connection, secret_key: str, clock: Clock, most: i
     """Claim up to `most` auto-replies; they go at once."""
     now = clock.now()
     due = await outbox.hold_due(conn, REPLIES, now, most)
-    facts, microseconds = await _load_facts(conn, due, secret_key, needs_inbound=False)
+    facts, microseconds = await _load_facts(conn, due, secret_key, "", needs_inbound=False)
     verdicts = [
         judge_reply(one, fact, microseconds) for one, fact in zip(due, facts, strict=True) if one.is_held
     ]
@@ -99,14 +101,14 @@ async def claim_replies(conn: Connection, secret_key: str, clock: Clock, most: i
 
 
 async def _load_facts(
-    conn: Connection, due: Sequence[Due], secret_key: str, *, needs_inbound: bool
+    conn: Connection, due: Sequence[Due], secret_key: str, channel: str, *, needs_inbound: bool
 ) -> tuple[list[Facts], int]:
     """Return the facts and what reading them cost for each message, in microseconds."""
     if not due:
         return [], 0
     began = perf_counter_ns()
     hashes = [hash_person(secret_key, one.recipient_phone) for one in due]
-    facts = await outbox.load_facts(conn, due, hashes, needs_inbound=needs_inbound)
+    facts = await outbox.load_facts(conn, due, hashes, channel=channel, needs_inbound=needs_inbound)
     return facts, (perf_counter_ns() - began) // 1000 // len(due)
 
 

@@ -159,6 +159,8 @@ def _require_consent(facts: Facts) -> None:
         raise _Objection("denied", "erased")
     if facts.consent_state != "OPT_IN":
         raise _Objection("denied", _reason_of(facts.consent_state))
+    if facts.is_unreachable:
+        raise _Objection("denied", "unreachable")
 
 
 def _reason_of(consent_state: str) -> str:

@@ -56,6 +56,7 @@ class Facts:
     rule_starts: time | None
     rule_ends: time | None
     is_suppressed: bool
+    is_unreachable: bool
     last_inbound_at: datetime | None
     answered_intent: str | None
 
@@ -105,13 +106,14 @@ async def hold_due(conn: Connection, campaign_id: UUID, now: datetime, most: int
 
 
 async def load_facts(
-    conn: Connection, due: Sequence[Due], hashes: Sequence[bytes], *, needs_inbound: bool
+    conn: Connection, due: Sequence[Due], hashes: Sequence[bytes], *, channel: str, needs_inbound: bool
 ) -> list[Facts]:
     """Return the facts about the people of due messages, in the same order."""
     parameters = {
         "phones": [one.recipient_phone for one in due],
         "hashes": list(hashes),
         "answered": [one.in_reply_to for one in due],
+        "channel": channel,
         "needs_inbound": needs_inbound,
     }
     return await SQL.load_facts.many(conn, Facts, parameters)

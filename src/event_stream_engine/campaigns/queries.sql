@@ -92,16 +92,21 @@ FROM due;
 
 -- name: load_facts :many
 -- for: what the steps must know of the people of due messages
--- in: phones text[], hashes bytea[] (of the numbers), answered text[] (SIDs replied to) of equal length; needs_inbound: of WhatsApp messages
+-- in: phones text[], hashes bytea[] (of the numbers), answered text[] (SIDs replied to) of equal length; channel; needs_inbound: of WhatsApp messages
 -- out: one row for each phone, in order; the rule is that of the longest prefix
 -- index: users, suppressions, phone_zones and quiet_hours_rules primary keys; inbound_events (from_phone, received_at), (message_sid)
--- note: a statement of its own after hold_due: only its snapshot shows the STOP that was committed before the lock was got
+-- note: a statement of its own after hold_due: only its snapshot shows the STOP that was committed before the lock was got. Who
+--       could not be reached and has written since can be
 SELECT p.position::integer, u.consent_state, u.consent_entry, u.attributes, u.timezone, z.zones,
-       r.starts AS rule_starts, r.ends AS rule_ends, s.phone_hash IS NOT NULL AS is_suppressed,
+       r.starts AS rule_starts, r.ends AS rule_ends, s.is_suppressed, s.is_unreachable,
        i.received_at AS last_inbound_at, a.intent AS answered_intent
 FROM unnest(%(phones)s::text[], %(hashes)b::bytea[], %(answered)s::text[]) WITH ORDINALITY AS p (phone, hash, answered, position)
 LEFT JOIN users u ON u.phone_e164 = p.phone
-LEFT JOIN suppressions s ON s.phone_hash = p.hash
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(s.reason = 'erased'), false) AS is_suppressed,
+           coalesce(bool_or(s.reason = 'unreachable' AND s.channel = %(channel)s AND NOT EXISTS (
+               SELECT FROM inbound_events e WHERE e.from_phone = p.phone AND e.channel = s.channel AND e.received_at > s.created_at)), false) AS is_unreachable
+    FROM suppressions s WHERE s.phone_hash = p.hash) AS s
 LEFT JOIN LATERAL zones_of_phone(p.phone) AS z ON u.timezone IS NULL
 LEFT JOIN LATERAL (
     SELECT q.starts, q.ends FROM quiet_hours_rules q

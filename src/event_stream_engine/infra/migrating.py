@@ -1,5 +1,6 @@
 """Bringing a database to this version's tables."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 _LOCK_KEY = 4_736_251  # any number, the same for every engine of a database
 _FOLDER = Path(__file__).parent / "migrations"
+_MADE_INDEX = re.compile(r"CREATE (?:UNIQUE )?INDEX ([a-z_]+) ON")
 
 
 def migrate(url: str) -> list[str]:
@@ -50,6 +52,13 @@ async def is_migrated(conn: AsyncConnection[Any]) -> bool:
         return False
     rows = await (await conn.execute("SELECT version_num FROM alembic_version")).fetchall()
     return {name for (name,) in rows} == _newest_revisions()
+
+
+@cache
+def list_own_indexes() -> frozenset[str]:
+    """Return the names of the indexes that migrations make."""
+    scripts = (script.read_text("utf-8") for script in sorted(_FOLDER.glob("versions/*.sql")))
+    return frozenset(name for script in scripts for name in _MADE_INDEX.findall(script))
 
 
 @cache

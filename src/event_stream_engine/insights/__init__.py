@@ -1,4 +1,4 @@
 """What to change: recommendations with their evidence, and capacity.
 
-Owns no table. May import monitoring, analytics, campaigns and what is below them.
+Owns tables `recommendations`, `recommendation_looks`. May import monitoring, analytics, campaigns and what is below them.
 """

@@ -159,6 +159,13 @@ ERROR_CODES = (
         "slow down",
     ),
     ErrorCode(
+        30032,
+        "Toll-free number is not verified",
+        "registration",
+        "Have the sender's toll-free number verified",
+        "stop the sender, page",
+    ),
+    ErrorCode(
         30034,
         "US number is not registered for application traffic",
         "registration",

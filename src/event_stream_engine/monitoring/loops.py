@@ -31,6 +31,7 @@ LOOPS = {
     "notifier": Loop(timedelta(minutes=1), "Nobody is told of alerts"),
     "escalator": Loop(timedelta(minutes=1), "Incidents that nobody takes are not escalated"),
     "auditor": Loop(timedelta(minutes=5), "The audit trail is not verified"),
+    "adviser": Loop(timedelta(minutes=20), "Nothing is recommended"),
     "observer": Loop(timedelta(minutes=5), "The database is not looked at"),
     "upkeep": Loop(timedelta(minutes=20), "Partitions of coming days are not made"),
     "verifier": Loop(timedelta(minutes=5), "Figures are not checked"),

@@ -49,6 +49,7 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    recommendations,
     replies,
     reports,
     resources,
@@ -166,6 +167,7 @@ def compose_routes() -> FastAPI:
         *about_incidents,
         notifications,
         reports,
+        recommendations,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

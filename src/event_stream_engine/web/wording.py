@@ -112,6 +112,7 @@ _REASONS = {
     "consent_opt_out": "Opted out",
     "consent_unknown": "Never opted in",
     "suppressed": "Erased on request",
+    "unreachable": "Cannot be reached",
     "erased": "Profile erased",
     "quiet_hours": "Quiet hours",
     "time_zone_unknown": "Time zone not known",

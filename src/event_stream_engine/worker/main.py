@@ -16,6 +16,7 @@ from event_stream_engine.messaging.twilio import open_provider
 from event_stream_engine.monitoring import processes
 from event_stream_engine.monitoring.loops import Rounds
 from event_stream_engine.monitoring.resources import run_sampler
+from event_stream_engine.worker.adviser import run_adviser
 from event_stream_engine.worker.auditor import run_auditor
 from event_stream_engine.worker.checker import run_checker
 from event_stream_engine.worker.compactor import run_compactor
@@ -62,6 +63,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_sealer(settings, url, clock, stopping, came_round=watch("sealer")))
         tasks.create_task(run_checker(url, clock, stopping, came_round=watch("checker")))
         tasks.create_task(run_observer(url, clock, stopping, came_round=watch("observer")))
+        tasks.create_task(run_adviser(settings, url, clock, stopping, came_round=watch("adviser")))
         tasks.create_task(run_auditor(settings, url, clock, stopping, came_round=watch("auditor")))
         tasks.create_task(run_evaluator(url, clock, stopping, came_round=watch("evaluator")))
         tasks.create_task(run_escalator(url, clock, stopping, came_round=watch("escalator")))

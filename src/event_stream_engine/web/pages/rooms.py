@@ -19,6 +19,7 @@ from event_stream_engine.web.pages import (
     inbound,
     incident,
     incidents,
+    insights,
     monitoring,
     notifications,
     performance,
@@ -60,5 +61,6 @@ PAGES = tuple(
         escalation,
         notifications,
         capacity,
+        insights,
     )
 )

@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0020_capacity"
-down_revision = "0014_reports"
+down_revision = "0019_recommendations"
 
 
 def upgrade() -> None:

@@ -1,0 +1,14 @@
+"""Recommendations and their looks; numbers that cannot be reached."""
+
+from event_stream_engine.infra.migrations import plain_sql
+
+revision = "0019_recommendations"
+down_revision = "0014_reports"
+
+
+def upgrade() -> None:
+    plain_sql.run_beside(__file__)
+
+
+def downgrade() -> None:
+    plain_sql.refuse_downgrade()
