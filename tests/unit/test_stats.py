@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from event_stream_engine.kernel.stats import (
     change_percent,
-    format_growth,
     percent,
     sketch_index,
     sketch_percentiles,
@@ -97,8 +96,3 @@ def test_interval_contains_its_rate_and_stays_between_0_and_100(rate: tuple[int,
 
 def test_nothing_has_no_interval() -> None:
     assert wilson(0, 0) is None
-
-
-def test_growth_is_written_as_the_document_writes_it() -> None:
-    written = [format_growth(change) for change in (15.0, 5.2, -15.0, -2.1, 0.0, 0.04)]
-    assert written == ["+15%", "+5.2%", "-15%", "-2.1%", "0%", "+0%"]
