@@ -43,6 +43,8 @@ ADDRESSES = (
     "/incidents",
     "/incidents?severity=high&period=7d",
     "/settings/escalation",
+    "/reports",
+    "/reports/subscriptions",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

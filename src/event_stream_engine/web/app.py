@@ -48,11 +48,13 @@ from event_stream_engine.web.api import (
     monitoring,
     notifications,
     replies,
+    report_documents,
     reports,
     resources,
     rules,
     segments,
     silences,
+    subscriptions,
     templates,
     users,
 )
@@ -162,6 +164,8 @@ def compose_routes() -> FastAPI:
         *about_incidents,
         notifications,
         reports,
+        report_documents,
+        subscriptions,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

@@ -22,10 +22,13 @@ from event_stream_engine.web.pages import (
     notifications,
     performance,
     replies,
+    report,
+    reports,
     rules,
     segments,
     settings,
     stories,
+    subscriptions,
     templates,
 )
 
@@ -58,5 +61,8 @@ PAGES = tuple(
         incident,
         escalation,
         notifications,
+        reports,
+        report,
+        subscriptions,
     )
 )
