@@ -104,6 +104,9 @@ def test_window_names_its_day_once_when_both_ends_share_it() -> None:
     assert format_window(Window(since, until), COLOMBO) == "1 Mar 22:30 – 2 Mar 00:00"
 
 
-def test_growth_is_written_as_the_document_writes_it() -> None:
-    written = [format_growth(change) for change in (15.0, 5.2, -15.0, -2.1, 0.0, 0.04)]
-    assert written == ["+15%", "+5.2%", "-15%", "-2.1%", "0%", "+0%"]
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(15.0, "+15%"), (2.1, "+2.1%"), (-15.0, "-15%"), (0.0, "0%"), (1250.0, "+1250%")],
+)
+def test_growth_is_signed_text(change: float, text: str) -> None:
+    assert format_growth(change) == text

@@ -11,7 +11,7 @@ import pytest
 from event_stream_engine.analytics.consent import ENTERED, ConsentPoint
 from event_stream_engine.analytics.demographics import Signups
 from event_stream_engine.analytics.inbound import INTENTS, InboundPoint
-from event_stream_engine.kernel.formats import format_growth, format_hour
+from event_stream_engine.kernel.formats import format_hour
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.audience_charts import chart_consent, chart_signups
 from event_stream_engine.web.charts import Chart, theme
@@ -64,14 +64,6 @@ def test_who_leaves_is_drawn_below_the_line_and_counted_above_zero() -> None:
     chart = draw_all(3)[2]
     assert {name: chart.rows[0][name] for name in ENTERED} == {"OPT_IN": 3, "OPT_OUT": -3, "STOP": -3}
     assert chart.table[0][1:] == [("3", 3)] * 3
-
-
-@pytest.mark.parametrize(
-    ("percent", "text"),
-    [(15.0, "+15%"), (2.1, "+2.1%"), (-15.0, "-15%"), (0.0, "0%"), (1250.0, "+1250%")],
-)
-def test_growth_is_signed_text(percent: float, text: str) -> None:
-    assert format_growth(percent) == text
 
 
 def test_hour_of_the_day_ends_where_the_next_begins() -> None:
