@@ -91,6 +91,7 @@ async def test_mail_arrives_also_after_the_server_was_down(desk: Desk, free_port
     (letter,) = letters
     assert "To: oncall@example.com" in letter
     assert "Campaign delivery rate below threshold" in letter
+    assert "\nCampaign: Spring sale\nValue: 88.5 %\n" in letter.replace("\r\n", "\n")  # its lines stay lines
     assert await desk.history() == [("mail", "alert.fired", "delivered", 2)]
 
 

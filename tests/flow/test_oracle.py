@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from event_stream_engine.analytics import rollups
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SettableClock, format_instant
+from event_stream_engine.kernel.formats import format_figure, format_number
 from event_stream_engine.messaging import deliveries
 from event_stream_engine.stream.log import Event, append_events, append_own_events
-from event_stream_engine.web.formats import format_figure, format_number
 from event_stream_engine.worker.projector import open_projector, run_once
 from event_stream_engine.worker.recount import recount
 from tests.engine import LIVE, Engine, make_settings, project_all, running_engine

@@ -9,10 +9,8 @@ from zoneinfo import ZoneInfo
 import altair
 import pytest
 
-from event_stream_engine.analytics.counts import MessageCounts
-from event_stream_engine.analytics.delivery import Delivery, DeliveryPoint
-from event_stream_engine.analytics.durations import Durations
-from event_stream_engine.kernel.stats import sketch_index
+from event_stream_engine.analytics.delivery import DeliveryPoint
+from event_stream_engine.kernel.stats import sketch_index, sketch_percentiles
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.charts import PALETTE, Chart, make_time_axis, theme
 from event_stream_engine.web.delivery_charts import (
@@ -28,12 +26,7 @@ from event_stream_engine.web.render import STATIC_DIR
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 3, 2, 16, 45, tzinfo=UTC)
 DAY = Period("24h", "Last 24 hours", Window(NOW - 24 * HOUR, NOW), HOUR, "hour")
-DELIVERY = Delivery(
-    MessageCounts(240, 240, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 0, 230, 0),
-    delivery_unknown=0,
-    times=Durations(230, 50.0, 2.0, 300.0, {sketch_index(39.0): 200, sketch_index(188.0): 30}),
-    stages={},
-)
+TIMES = sketch_percentiles({sketch_index(39.0): 200, sketch_index(188.0): 30}, (50, 95))
 
 
 def make_point(hours_ago: int, **changes: Any) -> DeliveryPoint:
@@ -48,8 +41,8 @@ def draw_series(*points: DeliveryPoint) -> Series:
 def draw_all(series: Series) -> list[Chart]:
     return [
         chart_messages_by_status(series),
-        chart_delivery_rate(series, DELIVERY, 90.0),
-        chart_delivery_time(series, DELIVERY),
+        chart_delivery_rate(series, 95.83, 90.0),
+        chart_delivery_time(series, TIMES),
     ]
 
 
@@ -87,7 +80,7 @@ def test_rate_is_dashed_only_while_young_messages_are_in_flight() -> None:
             make_point(1),
             make_point(0, delivered=40, in_flight=56, delivery_rate_percent=40.0),
         ),
-        DELIVERY,
+        95.83,
         90.0,
     ).rows
     assert [row.get("settled") for row in rows] == [80.0, 96.0, None]
@@ -97,7 +90,7 @@ def test_rate_is_dashed_only_while_young_messages_are_in_flight() -> None:
 @pytest.mark.parametrize(("worst", "floor"), [(96.0, 80), (73.0, 70), (0.0, 0)])
 def test_axis_of_rates_reaches_down_to_the_worst_settled_one(worst: float, floor: int) -> None:
     spec = chart_delivery_rate(
-        draw_series(make_point(3, delivery_rate_percent=worst), make_point(2)), DELIVERY, 90.0
+        draw_series(make_point(3, delivery_rate_percent=worst), make_point(2)), 95.83, 90.0
     ).spec
     assert spec["layer"][0]["encoding"]["y"]["scale"]["domain"] == [floor, 100]
 
@@ -107,7 +100,7 @@ def test_axis_of_rates_reaches_down_to_the_worst_settled_one(worst: float, floor
     [(2.5, [1, 2, 3]), (188.0, [120, 240]), (410.0, [300, 600]), (5 * 3600.0, [7200, 14400, 21600])],
 )
 def test_axis_of_durations_has_round_marks_and_room_for_the_longest(longest: float, ticks: list[int]) -> None:
-    spec = chart_delivery_time(draw_series(make_point(2, p95_seconds=longest)), DELIVERY).spec
+    spec = chart_delivery_time(draw_series(make_point(2, p95_seconds=longest)), TIMES).spec
     y = spec["layer"][0]["encoding"]["y"]
     assert y["axis"]["values"] == ticks
     assert y["scale"]["domain"][1] == ticks[-1] >= longest

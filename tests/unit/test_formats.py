@@ -3,18 +3,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.formats import (
+from event_stream_engine.kernel.formats import (
     format_change,
     format_clock,
     format_duration,
     format_figure,
+    format_growth,
     format_moment,
     format_number,
     format_percent,
     format_rate,
     format_window,
 )
+from event_stream_engine.kernel.windows import Window
 
 COLOMBO = ZoneInfo("Asia/Colombo")
 
@@ -101,3 +102,11 @@ def test_window_names_its_day_once_when_both_ends_share_it() -> None:
     since, until = datetime(2026, 3, 1, 17, tzinfo=UTC), datetime(2026, 3, 1, 18, 30, tzinfo=UTC)
     assert format_window(Window(since, until), ZoneInfo("UTC")) == "1 Mar 17:00 – 18:30"
     assert format_window(Window(since, until), COLOMBO) == "1 Mar 22:30 – 2 Mar 00:00"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [(15.0, "+15%"), (2.1, "+2.1%"), (-15.0, "-15%"), (0.0, "0%"), (1250.0, "+1250%")],
+)
+def test_growth_is_signed_text(change: float, text: str) -> None:
+    assert format_growth(change) == text

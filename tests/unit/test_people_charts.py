@@ -11,10 +11,10 @@ import pytest
 from event_stream_engine.analytics.consent import ENTERED, ConsentPoint
 from event_stream_engine.analytics.demographics import Signups
 from event_stream_engine.analytics.inbound import INTENTS, InboundPoint
+from event_stream_engine.kernel.formats import format_hour
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.audience_charts import chart_consent, chart_signups
 from event_stream_engine.web.charts import Chart, theme
-from event_stream_engine.web.formats import format_hour
 from event_stream_engine.web.inbound_charts import chart_inbound, chart_week
 from event_stream_engine.web.periods import Period
 

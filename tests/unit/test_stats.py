@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from event_stream_engine.kernel.stats import (
     change_percent,
-    format_growth,
     percent,
     sketch_index,
     sketch_percentiles,
@@ -97,11 +96,3 @@ def test_interval_contains_its_rate_and_stays_between_0_and_100(rate: tuple[int,
 
 def test_nothing_has_no_interval() -> None:
     assert wilson(0, 0) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [(15.0, "+15%"), (2.1, "+2.1%"), (-15.0, "-15%"), (0.0, "0%"), (1250.0, "+1250%")],
-)
-def test_growth_is_signed_text(change: float, text: str) -> None:
-    assert format_growth(change) == text

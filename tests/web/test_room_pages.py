@@ -45,6 +45,8 @@ ADDRESSES = (
     "/settings/escalation",
     "/insights/capacity",
     "/insights/capacity?volume_factor=2&drain_recipients=1000",
+    "/reports",
+    "/reports/subscriptions",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -16,6 +16,7 @@ from event_stream_engine.cli import (
     incidents,
     notify,
     people,
+    reports,
     serving,
 )
 
@@ -38,6 +39,7 @@ app.add_typer(data.imports, name="import")
 app.add_typer(campaigns.campaign, name="campaign")
 app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(incidents.incidents, name="incidents")
+app.add_typer(reports.reports, name="reports")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(notify.notify, name="notify")
 app.add_typer(people.operators, name="operators")

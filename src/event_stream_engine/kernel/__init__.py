@@ -1,1 +1,1 @@
-"""Pure types and arithmetic: clock, errors, phone numbers, statistics, windows. Imports nothing of ours."""
+"""Pure types and arithmetic: clock, errors, phone numbers, statistics, windows, figures as text. Imports nothing of ours."""

@@ -64,8 +64,3 @@ def wilson(numerator: int, denominator: int) -> tuple[float, float] | None:
 def change_percent(now: float, before: float) -> float | None:
     """Return the relative change in percent with one decimal, None when there was nothing before."""
     return round((now - before) * 100 / before, 1) if before else None
-
-
-def format_growth(percent: float) -> str:
-    """Write a relative change as programs read it: `+15%`, `-2.1%`, `0%`."""
-    return f"{percent:+.1f}".removesuffix(".0") + "%" if percent else "0%"

@@ -46,6 +46,7 @@ class Waiting:
     facts: list[list[str]]
     path: str
     at: datetime
+    html: str
 
     @property
     def notice(self) -> Notice:
@@ -61,6 +62,7 @@ class Waiting:
             facts=tuple((name, value) for name, value in self.facts),
             path=self.path,
             at=self.at,
+            html=self.html,
         )
 
 

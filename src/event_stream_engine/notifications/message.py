@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from event_stream_engine.notifications.notice import SEVERITIES, Notice
+from event_stream_engine.notifications.notice import CONSOLE, SEVERITIES, Notice
 
 _TONES = {
     "critical": "failure",
@@ -16,11 +16,12 @@ _TONES = {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A title, a text, and a tone: failure, warning, info or success."""
+    """A title, a text, and a tone: failure, warning, info or success. `html`: what a mail shows in place of the text."""
 
     title: str
     body: str
     tone: str
+    html: str = ""
 
 
 def compose_message(notices: Sequence[Notice], public_url: str) -> Message:
@@ -30,7 +31,8 @@ def compose_message(notices: Sequence[Notice], public_url: str) -> Message:
     parts = [_compose(notice, public_url, with_title=len(notices) > 1) for notice in notices]
     title = gravest.title if len(notices) == 1 else f"{len(notices)} notices: {gravest.title}"
     tone = _TONES.get(gravest.severity, "info") if open_ones else "success"
-    return Message(title, "\n\n".join(parts), tone)
+    html = notices[0].html.replace(f'href="{CONSOLE}', f'href="{public_url}') if len(notices) == 1 else ""
+    return Message(title, "\n\n".join(parts), tone, html)
 
 
 def _compose(notice: Notice, public_url: str, *, with_title: bool) -> str:

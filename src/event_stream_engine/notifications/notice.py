@@ -14,6 +14,8 @@ KINDS = (
     "incident.escalated",
     "incident.resolved",
 )
+REPORTS = ("report.daily", "report.weekly")  # told to their subscribers, past all routes
+CONSOLE = "console:"  # becomes the public URL when a mail goes out
 TEST = "test"  # asked for by hand, past all routes
 
 
@@ -22,7 +24,7 @@ class Notice:
     """A piece of news. Plain text; the numbers of people are masked already."""
 
     key: UUID  # the same key is never queued twice for a channel: uuid5 of episode and step
-    kind: str  # one of KINDS, or TEST
+    kind: str  # one of KINDS, of REPORTS, or TEST
     severity: str  # one of SEVERITIES
     labels: Mapping[str, str]  # routes match on these
     group: str  # notices of one group and channel that are due together go out as one message
@@ -32,6 +34,7 @@ class Notice:
     facts: tuple[tuple[str, str], ...]  # name and value, as shown
     path: str  # of the console, joined with the public URL
     at: datetime
+    html: str = ""  # what a mail shows in place of the text; its links into the console begin with CONSOLE
 
     @property
     def is_resolved(self) -> bool:

@@ -33,6 +33,7 @@ async def queue(
         "facts": [orjson.dumps(notice.facts).decode() for notice in notices],
         "path": [notice.path for notice in notices],
         "at": [notice.at for notice in notices],
+        "html": [notice.html for notice in notices],
     }
     await SQL.add_notices.execute(conn, columns)
     queued = 0

@@ -1,13 +1,14 @@
 -- name: add_notices :exec
 -- for: what is told, once for all channels
--- in: key uuid[], kind, severity, labels (JSON), title, body, facts (JSON), path text[], episode_id uuid[], at timestamptz[], of equal length
+-- in: key uuid[], kind, severity, labels (JSON), title, body, facts (JSON), path, html text[], episode_id uuid[], at timestamptz[], of equal length
 -- index: notices primary key
 -- note: ordered by key, so that two evaluators wait for each other instead of locking each other out
-INSERT INTO notices (key, kind, severity, labels, episode_id, title, body, facts, path, at)
-SELECT key, kind, severity, labels::jsonb, episode_id, title, body, facts::jsonb, path, at
+INSERT INTO notices (key, kind, severity, labels, episode_id, title, body, facts, path, at, html)
+SELECT key, kind, severity, labels::jsonb, episode_id, title, body, facts::jsonb, path, at, html
 FROM unnest(%(key)s::uuid[], %(kind)s::text[], %(severity)s::text[], %(labels)s::text[], %(episode_id)s::uuid[],
-            %(title)s::text[], %(body)s::text[], %(facts)s::text[], %(path)s::text[], %(at)s::timestamptz[])
-     AS given (key, kind, severity, labels, episode_id, title, body, facts, path, at)
+            %(title)s::text[], %(body)s::text[], %(facts)s::text[], %(path)s::text[], %(at)s::timestamptz[],
+            %(html)s::text[])
+     AS given (key, kind, severity, labels, episode_id, title, body, facts, path, at, html)
 ORDER BY key
 ON CONFLICT (key) DO NOTHING;
 
@@ -182,7 +183,7 @@ RETURNING c.id, c.claim_id, c.kind, c.sealed_target;
 -- out: delivery_id, attempts, group_key and the notice
 -- index: notice_deliveries_waiting
 -- note: also what is not due yet: a resolved one must not pass the fired one before it, whose turn is later after a failure
-SELECT d.id AS delivery_id, d.attempts, d.group_key, n.key, n.kind, n.severity, n.labels, n.episode_id, n.title, n.body, n.facts, n.path, n.at
+SELECT d.id AS delivery_id, d.attempts, d.group_key, n.key, n.kind, n.severity, n.labels, n.episode_id, n.title, n.body, n.facts, n.path, n.at, n.html
 FROM notice_deliveries d JOIN notices n ON n.key = d.notice_key
 WHERE d.channel_id = %(channel_id)s AND d.state = 'waiting'
   AND d.group_key = (SELECT g.group_key FROM notice_deliveries g

@@ -18,6 +18,7 @@ from event_stream_engine.reporting.daily import DailyReport, count_daily, name_d
 from event_stream_engine.reporting.days import find_recorded_since
 from event_stream_engine.reporting.report import DAILY, KINDS, Restatement
 from event_stream_engine.reporting.schedule import Due, Kept, list_days, list_due
+from event_stream_engine.reporting.subscriptions import queue_report
 from event_stream_engine.reporting.versions import Report
 from event_stream_engine.reporting.weekly import count_weekly, name_weekly
 
@@ -47,7 +48,7 @@ async def count_next(conn: Connection, now: datetime, zone: ZoneInfo) -> Counted
 
 
 async def keep(conn: Connection, counted: Counted, now: datetime) -> bool:
-    """Keep what was counted, in a transaction; return whether a version was made by it."""
+    """Keep what was counted and tell its subscribers, in a transaction; return whether a version was made by it."""
     report, frame = counted.report, counted.report.frame
     if not counted.is_new:
         await versions.confirm(conn, report, now)
@@ -65,6 +66,7 @@ async def keep(conn: Connection, counted: Counted, now: datetime) -> bool:
         },
     )
     await record(conn, REPORTER, entry)
+    await queue_report(conn, report, now)
     return True
 
 

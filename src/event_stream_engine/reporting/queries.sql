@@ -92,3 +92,61 @@ SELECT count(*) = 10000 OR coalesce(min(received_at) FILTER (WHERE is_live) < %(
 FROM (SELECT e.received_at, e.is_live FROM log_cursors c CROSS JOIN LATERAL (
           SELECT received_at, is_live FROM events WHERE (xid, id) > (c.xid, c.id) ORDER BY xid, id LIMIT 10000) AS e
       WHERE c.reader = 'projector') AS waiting;
+
+-- name: list_subscriptions :many
+-- for: who gets which report by which channel, and what came of the last one
+-- in: id (NULL: all)
+-- out: id, kind, operator_id, operator_name, channel_id, channel_name, stopped (NULL: it is told), with_restated, created_at;
+--      last_at and last_state (waiting, delivered, failed) of the last report that went to the channel (NULL: none yet)
+-- index: notice_deliveries_channel
+-- note: a handful of rows; the last report is looked for among the last five hundred deliveries of the channel
+SELECT s.id, s.kind, s.operator_id, o.name AS operator_name, s.channel_id, c.name AS channel_name, s.with_restated, s.created_at,
+       CASE WHEN c.removed_at IS NOT NULL THEN 'channel removed' WHEN NOT c.is_enabled THEN 'channel off'
+            WHEN o.disabled_at IS NOT NULL THEN 'person shut out' END AS stopped,
+       l.at AS last_at, l.state AS last_state
+FROM report_subscriptions s
+JOIN operators o ON o.id = s.operator_id
+JOIN notification_channels c ON c.id = s.channel_id
+LEFT JOIN LATERAL (
+    SELECT coalesce(r.ended_at, r.queued_at) AS at, r.state
+    FROM (SELECT d.id, d.notice_key, d.state, d.queued_at, d.ended_at FROM notice_deliveries d
+          WHERE d.channel_id = s.channel_id ORDER BY d.id DESC LIMIT 500) AS r
+    JOIN notices n ON n.key = r.notice_key AND n.kind = 'report.' || s.kind
+    ORDER BY r.id DESC LIMIT 1) AS l ON true
+WHERE %(id)s::uuid IS NULL OR s.id = %(id)s
+ORDER BY lower(o.name), s.kind, lower(c.name);
+
+-- name: list_subscribers :many
+-- for: whom a subscription may belong to
+-- out: id, name
+-- index: operators primary key
+-- note: everybody who may sign in; a few dozen rows
+SELECT id, name FROM operators WHERE disabled_at IS NULL ORDER BY lower(name);
+
+-- name: add_subscription :exec
+-- for: a person who wants a report by a channel
+-- in: id, kind, operator_id, channel_id, with_restated, now
+-- out: row count; 0: the same is there already
+-- index: report_subscriptions (operator_id, channel_id, kind)
+-- note: no exception for the same one, so the caller's transaction lives on
+INSERT INTO report_subscriptions (id, kind, operator_id, channel_id, with_restated, created_at)
+VALUES (%(id)s, %(kind)s, %(operator_id)s, %(channel_id)s, %(with_restated)s, %(now)s)
+ON CONFLICT (operator_id, channel_id, kind) DO NOTHING;
+
+-- name: remove_subscription :exec
+-- for: a report that somebody no longer wants
+-- in: id
+-- out: row count
+-- index: report_subscriptions primary key
+-- note: what is queued already still arrives
+DELETE FROM report_subscriptions WHERE id = %(id)s;
+
+-- name: list_subscribed_channels :many
+-- for: where a version of a report goes
+-- in: kind, ended_at, is_restated
+-- out: channel_id
+-- note: a handful of rows. Only who subscribed before the day or week was over, so that a reporter that catches up floods
+--       nobody who has just come.
+SELECT DISTINCT s.channel_id
+FROM report_subscriptions s JOIN operators o ON o.id = s.operator_id AND o.disabled_at IS NULL
+WHERE s.kind = %(kind)s AND s.created_at <= %(ended_at)s AND (s.with_restated OR NOT %(is_restated)s::boolean);

@@ -13,7 +13,8 @@ from event_stream_engine.analytics.failures import FailureRow
 from event_stream_engine.analytics.metric import WEEKLY_REPORT
 from event_stream_engine.analytics.rates import Rate, list_rates
 from event_stream_engine.infra.database import Connection
-from event_stream_engine.kernel.stats import change_percent, format_growth
+from event_stream_engine.kernel.formats import format_growth
+from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.processes import list_uptime
 from event_stream_engine.reporting.answers import (

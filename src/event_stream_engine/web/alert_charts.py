@@ -10,8 +10,8 @@ from event_stream_engine.alerting.backtest import Backtest, Period
 from event_stream_engine.alerting.rules import Draft
 from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_moment
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_time_axis
-from event_stream_engine.web.formats import format_moment
 
 _HOUR = timedelta(hours=1)
 _LABELLED = timedelta(hours=6)  # labels are days, as of this step

@@ -51,11 +51,13 @@ from event_stream_engine.web.api import (
     notifications,
     recommendations,
     replies,
+    report_documents,
     reports,
     resources,
     rules,
     segments,
     silences,
+    subscriptions,
     templates,
     users,
 )
@@ -168,6 +170,8 @@ def compose_routes() -> FastAPI:
         notifications,
         reports,
         recommendations,
+        report_documents,
+        subscriptions,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from event_stream_engine.analytics.consent import ENTERED, ConsentPoint
 from event_stream_engine.analytics.demographics import Signups
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_moment, format_number
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_time_axis, name_tip
-from event_stream_engine.web.formats import format_moment, format_number
 from event_stream_engine.web.periods import Period
 
 _TITLES = {"OPT_IN": "Opted in", "OPT_OUT": "Opted out", "STOP": "STOP"}

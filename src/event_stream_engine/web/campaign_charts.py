@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from event_stream_engine.kernel.formats import format_clock, format_moment, format_number
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_time_axis
-from event_stream_engine.web.formats import format_clock, format_moment, format_number
 
 MOST_BARS = 120
 _STEPS = tuple(

@@ -10,8 +10,8 @@ from event_stream_engine.insights.capacity import Capacity
 from event_stream_engine.insights.drain import Drain
 from event_stream_engine.insights.outlook import DayAhead, PastDay
 from event_stream_engine.insights.projection import LEVEL_PERCENT, Estimate
+from event_stream_engine.kernel.formats import UNKNOWN, format_bytes, format_date, format_day, format_whole
 from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_time_axis, name_tip
-from event_stream_engine.web.formats import UNKNOWN, format_bytes, format_date, format_day, format_whole
 
 _TITLES = ("Measured", "Expected", "At least", "At most")
 _DRAIN_TITLES = ("Not handed over", "In the provider’s queue")

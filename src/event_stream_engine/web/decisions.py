@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from event_stream_engine.kernel.clock import parse_instant
+from event_stream_engine.kernel.formats import format_duration, format_number
 from event_stream_engine.messaging.error_codes import describe_error_code
-from event_stream_engine.web.formats import format_duration, format_number
 from event_stream_engine.web.wording import STEPS, word_reason
 
 

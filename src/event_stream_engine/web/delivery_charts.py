@@ -1,6 +1,6 @@
 """The charts of deliveries: messages by status, delivery rate, delivery time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import floor
@@ -8,8 +8,9 @@ from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from event_stream_engine.analytics.delivery import Delivery, DeliveryPoint
+from event_stream_engine.analytics.delivery import DeliveryPoint
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_duration, format_moment, format_number, format_rate
 from event_stream_engine.web.charts import (
     Chart,
     Spec,
@@ -19,7 +20,6 @@ from event_stream_engine.web.charts import (
     name_line,
     name_tip,
 )
-from event_stream_engine.web.formats import format_duration, format_moment, format_number, format_rate
 from event_stream_engine.web.periods import Period
 
 STATUSES = ("delivered", "in_flight", "failed")
@@ -98,27 +98,45 @@ def chart_messages_by_status(series: Series) -> Chart:
     return _finish(series, [stack], rows, titles, f"Messages by status, {series.period.label}: {sent} sent")
 
 
-def chart_delivery_rate(series: Series, delivery: Delivery, threshold_percent: float) -> Chart:
-    """Draw a line over a zone below the threshold; dashed where messages are in flight and the rate still rises."""
+def chart_delivery_rate(series: Series, rate_percent: float | None, threshold_percent: float | None) -> Chart:
+    """Draw a line, over a zone below the threshold if there is one; dashed where messages are in flight and the rate still rises."""
     rows: list[dict[str, Any]] = []
     for slot, point in _slots(series):
         settled = {"settled": point.delivery_rate_percent} if _is_settled(point, series) else {}
         rows.append({"slot": slot, "open": point.delivery_rate_percent, **settled})
     rates = [row["settled"] for row in rows if row.get("settled") is not None]
     lowest = min(rates or [row["open"] for row in rows if row["open"] is not None], default=100.0)
-    floor_percent = max(0, min(threshold_percent - 10, 10 * floor(lowest / 10)))
+    least = 90 if threshold_percent is None else threshold_percent - 10
+    floor_percent = max(0, min(least, 10 * floor(lowest / 10)))
     scale = {"domain": [floor_percent, 100], "nice": False, "zero": False}
     axis = {"values": [floor_percent, 100], "labelExpr": "datum.label + ' %'"}
     y = {"type": "quantitative", "scale": scale, "axis": axis}
-    threshold = {"at": threshold_percent, "text": f"threshold {threshold_percent:g} %"}
     line = {
         "type": "line",
         "color": {"expr": "accent"},
         "strokeWidth": 1.75,
         "strokeJoin": "round",
+        "strokeCap": "round",
         "clip": True,
     }
     layers: list[Spec] = [
+        *_lay_threshold(threshold_percent, floor_percent, y),
+        {
+            "mark": {**line, "strokeDash": [2, 3]},
+            "encoding": {"x": series.axis.encode(), "y": {**y, "field": "open"}},
+        },
+        {"mark": line, "encoding": {"x": series.axis.encode(), "y": {**y, "field": "settled"}}},
+    ]
+    threshold = "" if threshold_percent is None else f", threshold {threshold_percent:g} %"
+    summary = f"Delivery rate, {series.period.label}: {format_rate(rate_percent)}{threshold}"
+    return _finish(series, layers, rows, ("Delivery rate", "Sent", "In flight"), summary)
+
+
+def _lay_threshold(threshold_percent: float | None, floor_percent: float, y: Spec) -> list[Spec]:
+    if threshold_percent is None:
+        return []
+    threshold = {"at": threshold_percent, "text": f"threshold {threshold_percent:g} %"}
+    return [
         {
             "data": {"values": [{"top": threshold_percent, "bottom": floor_percent}]},
             "mark": {"type": "rect", "color": {"expr": "failed"}, "opacity": 0.08},
@@ -134,23 +152,14 @@ def chart_delivery_rate(series: Series, delivery: Delivery, threshold_percent: f
             "mark": {"type": "text", "align": "left", "baseline": "top", "dy": 6, "x": 6},
             "encoding": {"y": {**y, "field": "at"}, "text": {"field": "text"}},
         },
-        {
-            "mark": {**line, "strokeDash": [2, 3]},
-            "encoding": {"x": series.axis.encode(), "y": {**y, "field": "open"}},
-        },
-        {"mark": line, "encoding": {"x": series.axis.encode(), "y": {**y, "field": "settled"}}},
     ]
-    rate = format_rate(delivery.counts.delivery_rate_percent)
-    summary = f"Delivery rate, {series.period.label}: {rate}, threshold {threshold_percent:g} %"
-    return _finish(series, layers, rows, ("Delivery rate", "Sent", "In flight"), summary)
 
 
-def chart_delivery_time(series: Series, delivery: Delivery) -> Chart:
+def chart_delivery_time(series: Series, times: Mapping[str, float | None]) -> Chart:
     """Draw the median as a line and the 95th percentile as an area, each named where it begins."""
     rows = [
         {"slot": slot, "p50": point.p50_seconds, "p95": point.p95_seconds} for slot, point in _slots(series)
     ]
-    times = delivery.times.percentiles
     for name in ("p50", "p95"):
         name_line(rows, name, f"{name} {format_duration(times.get(name))}")
     longest = max((point.p95_seconds for point in series.points if point.p95_seconds is not None), default=45)
@@ -163,7 +172,7 @@ def chart_delivery_time(series: Series, delivery: Delivery) -> Chart:
         "scale": {"domain": [0, values[-1]], "nice": False},
         "axis": {"values": values, "labelExpr": labels},
     }
-    line = {"type": "line", "color": {"expr": "accent"}, "strokeJoin": "round"}
+    line = {"type": "line", "color": {"expr": "accent"}, "strokeJoin": "round", "strokeCap": "round"}
     x = series.axis.encode()
     layers: list[Spec] = [
         {

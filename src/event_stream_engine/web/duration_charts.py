@@ -2,9 +2,9 @@
 
 from event_stream_engine.analytics.distribution import Bin, spread
 from event_stream_engine.analytics.durations import Durations
+from event_stream_engine.kernel.formats import format_duration, format_number, format_rate
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_bin_axis
-from event_stream_engine.web.formats import format_duration, format_number, format_rate
 
 _NAMED = ("p50", "p95")
 

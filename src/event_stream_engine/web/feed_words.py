@@ -11,11 +11,11 @@ from starlette.requests import Request
 
 from event_stream_engine.audience.references import make_reference, read_reference
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.formats import format_duration, format_number
 from event_stream_engine.kernel.phone import is_e164
 from event_stream_engine.monitoring.feed import Step
 from event_stream_engine.monitoring.feed_events import FeedEvent, FeedFilter, describe_event
 from event_stream_engine.monitoring.feed_kinds import BY_SLUG
-from event_stream_engine.web.formats import format_duration, format_number
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.wording import SOURCE_NAMES, word_reason
 

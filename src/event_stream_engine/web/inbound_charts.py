@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from event_stream_engine.analytics.inbound import INTENTS, InboundPoint
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_hour, format_moment, format_number
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_time_axis, name_tip
-from event_stream_engine.web.formats import format_hour, format_moment, format_number
 from event_stream_engine.web.periods import Period
 from event_stream_engine.web.wording import INTENT_NAMES
 

@@ -10,8 +10,8 @@ from event_stream_engine.alerting.measures import MEASURES
 from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.incidents.incidents import LinkedAlert
 from event_stream_engine.infra.database import Connection
+from event_stream_engine.kernel.formats import format_moment
 from event_stream_engine.web.charts import Chart, Spec, lay_over_time, make_time_axis
-from event_stream_engine.web.formats import format_moment
 
 BEFORE, AFTER = timedelta(hours=2), timedelta(minutes=30)
 LONGEST = timedelta(days=2)

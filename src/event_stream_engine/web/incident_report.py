@@ -1,6 +1,5 @@
 """The post-incident report: what the engine knows of an incident and what people wrote, as Markdown and as PDF."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,16 +14,16 @@ from event_stream_engine.incidents.incidents import Incident, LinkedAlert
 from event_stream_engine.incidents.policy import Level, load_policy, word_seconds
 from event_stream_engine.incidents.timeline import TimelineRow
 from event_stream_engine.infra.database import Connection
+from event_stream_engine.kernel.formats import format_date, format_duration, format_number, format_window
+from event_stream_engine.kernel.markdown import escape, write_table
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.web.charts import Chart
-from event_stream_engine.web.formats import format_date, format_duration, format_number, format_window
 from event_stream_engine.web.incident_charts import draw_alerts
 from event_stream_engine.web.typesetting import typeset
 from event_stream_engine.web.wording import MESSAGE_STATUSES
 
 TEMPLATE = "incident.typ"
 PEOPLE_LISTED, CAMPAIGNS_LISTED = 10, 25
-_MARKUP = re.compile(r"([\\`*_\[\]<>|#~])")
 _JUDGED = {"met": "in time", "missed": "too late", "not_needed": "not needed", "running": "running"}
 
 
@@ -91,31 +90,31 @@ def write_markdown(report: IncidentReport) -> str:
     """Return the report as Markdown; the values of its charts are tables."""
     told = describe_report(report)
     touched = told["affected"]
-    follow_ups = "\n".join(f"- {_escape(one)}" for one in told["follow_ups"])
+    follow_ups = "\n".join(f"- {escape(one)}" for one in told["follow_ups"])
     parts = [
-        f"# {told['name']} {_escape(told['title'])}",
-        f"{told['severity']}: {_escape(told['meaning'])} · {told['state']} · as of {told['as_of']} {told['zone']}",
+        f"# {told['name']} {escape(told['title'])}",
+        f"{told['severity']}: {escape(told['meaning'])} · {told['state']} · as of {told['as_of']} {told['zone']}",
         "## Summary",
-        _escape(told["summary"]) or "Not written yet.",
+        escape(told["summary"]) or "Not written yet.",
         "## Clock",
-        _table(("", ""), told["clock"]),
+        write_table(("", ""), told["clock"]),
         "## Root cause",
-        _escape(told["root_cause"]) or "Not written yet.",
+        escape(told["root_cause"]) or "Not written yet.",
         "## Follow-ups",
         follow_ups or "Not written yet.",
         "## Affected",
         touched["reason"],
-        _table(("", touched["window"]), touched["counts"]),
-        _table(("Campaign", "Messages", "Delivered", "Failed"), touched["campaigns"]),
-        _table(("Recipients to whom a message failed last", "Status", "Handed over"), touched["people"]),
+        write_table(("", touched["window"]), touched["counts"]),
+        write_table(("Campaign", "Messages", "Delivered", "Failed"), touched["campaigns"]),
+        write_table(("Recipients to whom a message failed last", "Status", "Handed over"), touched["people"]),
         "## Alerts",
-        _table(("Alert", "Value", "Threshold", "Fired", "Over"), told["alerts"])
+        write_table(("Alert", "Value", "Threshold", "Fired", "Over"), told["alerts"])
         or "It was opened by hand; no alert belongs to it.",
     ]
     for _, chart in report.charts:
         rows = [[text for text, _ in row] for row in chart.table]
-        parts += [f"### {_escape(chart.summary)}", _table([title for title, _ in chart.columns], rows)]
-    parts += ["## Timeline", _table((f"When, {told['zone']}", "What", "Who", ""), told["timeline"])]
+        parts += [f"### {escape(chart.summary)}", write_table([title for title, _ in chart.columns], rows)]
+    parts += ["## Timeline", write_table((f"When, {told['zone']}", "What", "Who", ""), told["timeline"])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -175,18 +174,3 @@ def _describe_alert(alert: LinkedAlert, zone: ZoneInfo) -> list[str]:
         format_date(alert.fired_at, zone),
         "still fires" if alert.resolved_at is None else format_date(alert.resolved_at, zone),
     ]
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join(f"| {' | '.join(_escape_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _escape(text: str) -> str:
-    return _MARKUP.sub(r"\\\1", text)
-
-
-def _escape_cell(text: str) -> str:
-    return _escape(text).replace("\n", "<br>")

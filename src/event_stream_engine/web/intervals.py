@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from event_stream_engine.analytics.rates import Rate
-from event_stream_engine.web.formats import format_percent
+from event_stream_engine.kernel.formats import format_percent
 
 _ROOM = 0.06  # of the scale, on both sides
 _LEAST_PERCENT = 1.0  # a narrower scale would make chance look large

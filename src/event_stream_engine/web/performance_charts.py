@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_duration, format_moment, format_number, format_rate
 from event_stream_engine.monitoring.requests import Requests
 from event_stream_engine.web.charts import (
     Chart,
@@ -17,7 +18,6 @@ from event_stream_engine.web.charts import (
     name_line,
     name_tip,
 )
-from event_stream_engine.web.formats import format_duration, format_moment, format_number, format_rate
 
 NOTHING = "No request ended in this period."
 _NAMES = ("p50", "p95", "p99")

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from event_stream_engine.analytics.scope import MONTH, Scope, find_campaign_ids
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.formats import format_window
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.formats import format_window
 from event_stream_engine.web.resources import resources_of
 
 PERIODS = {

@@ -7,9 +7,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import (
+    UNKNOWN,
+    format_bytes,
+    format_moment,
+    format_number,
+    format_rate,
+)
 from event_stream_engine.monitoring.resources import ResourcePoint, Resources, ResourceUse
 from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_time_axis, name_tip
-from event_stream_engine.web.formats import UNKNOWN, format_bytes, format_moment, format_number, format_rate
 from event_stream_engine.web.periods import Period
 
 NOTHING = "Nobody measured in this period."

@@ -18,6 +18,7 @@ from event_stream_engine.web.charts import Chart, theme
 
 DEADLINE_SECONDS = 60
 _ONE_AT_A_TIME = asyncio.Semaphore(1)  # each takes a core for about two seconds
+COMMON = "print.typ"  # what templates import
 CHART_WIDTH, CHART_HEIGHT = 620, 160  # pixels; the text comes out as large as that of a table
 
 
@@ -72,15 +73,17 @@ def _write_document() -> None:
     import vl_convert  # noqa: PLC0415 - as above
 
     order = orjson.loads(sys.stdin.buffer.read())
-    source = resources.files("event_stream_engine.web").joinpath("templates", order["template"])
+    templates = resources.files("event_stream_engine.web").joinpath("templates")
     data = orjson.dumps(order["data"]).decode()
-    with TemporaryDirectory(prefix="ese-document-") as name:
-        folder = Path(name)
-        template = folder / order["template"]
-        template.write_bytes(source.read_bytes())
+    with TemporaryDirectory(prefix="ese-document-") as made:
+        folder = Path(made)
+        for name in (order["template"], COMMON):
+            (folder / name).write_bytes(templates.joinpath(name).read_bytes())
         for number, spec in enumerate(order["charts"], 1):
             (folder / f"chart-{number}.svg").write_text(vl_convert.vegalite_to_svg(spec), "utf-8")
-        sys.stdout.buffer.write(typst.compile(template, root=folder, sys_inputs={"data": data}))
+        sys.stdout.buffer.write(
+            typst.compile(folder / order["template"], root=folder, sys_inputs={"data": data})
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The library blocks, and gives neither deadline nor reason. Alone in a process it
 says why it failed, and every connection it makes is judged by the address it really goes to: neither a name that
 resolves to something else by now nor a redirect leads to where no notification may go.
 
-Shape: reads `{url, title, body, tone, private: [network]}` as JSON from standard input, writes `{result, answer}`.
+Shape: reads `{url, title, body, html, tone, private: [network]}` as JSON from standard input, writes `{result, answer}`.
 """
 
 import json
@@ -16,13 +16,35 @@ from typing import Any
 
 import apprise
 import requests
-from apprise.common import NotifyType, PersistentStoreMode
+from apprise.common import NotifyFormat, NotifyType, PersistentStoreMode
+from apprise.plugins.email import base as letters
 from requests.adapters import HTTPAdapter
 
 from event_stream_engine.notifications.addresses import Network, is_allowed
 from event_stream_engine.notifications.targets import hide_secrets
 
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn")
+# Services that deliver mail; others that know HTML know a few marks of it.
+MAIL = frozenset(
+    [
+        "mailto",
+        "mailtos",
+        "mailgun",
+        "sendgrid",
+        "ses",
+        "smtp2go",
+        "sparkpost",
+        "postmark",
+        "azure",
+        "o365",
+        "resend",
+        "brevo",
+        "mailersend",
+        "acs",
+        "groundmail",
+        "sendpulse",
+    ]
+)
 LONGEST_BODY = 200  # of what a receiver answers, as far as it is told on
 
 
@@ -75,7 +97,18 @@ def deliver(order: dict[str, Any]) -> tuple[str, str]:
     plugin = apprise.Apprise.instantiate(order["url"], asset=asset, suppress_exceptions=True)
     if plugin is None:
         return "refused", "this version of apprise cannot read the address"
-    is_taken = plugin.notify(body=order["body"], title=order["title"], notify_type=NotifyType(order["tone"]))
+    body, body_format = order["body"], NotifyFormat.TEXT
+    if order["html"] and order["url"].partition(":")[0].lower() in MAIL:
+        # The text beside the HTML is ours, not what the library makes of a table.
+        letters.convert_between = lambda *_: order["body"]  # type: ignore[attr-defined]
+        body, body_format = order["html"], NotifyFormat.HTML
+    services = apprise.Apprise(asset=asset)
+    services.add(plugin)
+    is_taken = bool(
+        services.notify(
+            body, order["title"], notify_type=NotifyType(order["tone"]), body_format=body_format.value
+        )
+    )
     if not answers:
         # Of an exception within exceptions the innermost is the reason.
         reason = said.lines[-1].rpartition("Caused by ")[2] if said.lines else "no connection"

@@ -136,6 +136,7 @@ class Notifier:
             "url": target,
             "title": message.title,
             "body": message.body,
+            "html": message.html,
             "tone": message.tone,
             "private": [str(network) for network in self.settings.private_targets],
         }

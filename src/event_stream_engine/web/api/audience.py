@@ -9,7 +9,8 @@ from event_stream_engine.analytics.consent import load_consent, load_consent_cha
 from event_stream_engine.analytics.demographics import load_demographics
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
-from event_stream_engine.kernel.stats import format_growth, percent
+from event_stream_engine.kernel.formats import format_growth
+from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame
 from event_stream_engine.web.periods import (
     PERIOD_PARAMETERS,

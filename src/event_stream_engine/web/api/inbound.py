@@ -8,9 +8,9 @@ from starlette.requests import Request
 from event_stream_engine.analytics.inbound import DAYS_WITHIN, Inbound, list_inbound_points, load_inbound
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_hour
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.figures import describe_frame
-from event_stream_engine.web.formats import format_hour
 from event_stream_engine.web.periods import CHANNEL_PARAMETERS, read_channel, read_period_with
 from event_stream_engine.web.resources import resources_of
 

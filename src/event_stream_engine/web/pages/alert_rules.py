@@ -16,10 +16,10 @@ from event_stream_engine.alerting.rules import Draft, Rule
 from event_stream_engine.alerting.standings import Standing
 from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.infra.database import snapshot
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.web.alert_charts import chart_backtest, count_fires, list_first
 from event_stream_engine.web.api.alert_rules import RuleBody
 from event_stream_engine.web.auth import require_role
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import may_change, render
 from event_stream_engine.web.resources import resources_of
 

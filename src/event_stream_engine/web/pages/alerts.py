@@ -21,10 +21,10 @@ from event_stream_engine.audit.trails import list_actor_names
 from event_stream_engine.incidents import incidents
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.web.alert_charts import Gauge, gauge_value
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 

@@ -24,10 +24,10 @@ from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.campaigns.pacing import KEPT
 from event_stream_engine.infra.database import Connection, snapshot
 from event_stream_engine.kernel.errors import Invalid, Unavailable
+from event_stream_engine.kernel.formats import format_date, format_duration, format_number
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.web.campaign_charts import Speed, chart_speed, choose_step
 from event_stream_engine.web.charts import Chart
-from event_stream_engine.web.formats import format_date, format_duration, format_number
 from event_stream_engine.web.pages.campaign_figures import (
     COMPARED_RATES,
     describe_figures,

@@ -15,10 +15,10 @@ from event_stream_engine.analytics.rates import Rate, list_rates
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.infra.database import Connection
+from event_stream_engine.kernel.formats import format_number, format_rate
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.web.duration_charts import chart_delivery_times
-from event_stream_engine.web.formats import format_number, format_rate
 from event_stream_engine.web.intervals import IntervalMark, draw_intervals
 from event_stream_engine.web.waterfall import list_steps
 

@@ -14,9 +14,9 @@ from event_stream_engine.audit.trails import list_of_subject
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.errors import NotFound
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.web.decisions import describe_decision
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.wording import word_reason

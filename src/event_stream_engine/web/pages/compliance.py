@@ -19,10 +19,10 @@ from event_stream_engine.audit.trails import list_of_subject
 from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant, parse_instant
+from event_stream_engine.kernel.formats import format_clock, format_duration, format_moment, format_number
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.api.compliance import check_kind
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.formats import format_clock, format_duration, format_moment, format_number
 from event_stream_engine.web.periods import PERIODS, read_campaign_period
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.kernel.formats import format_date
 from event_stream_engine.monitoring.postgres import (
     Loss,
     find_observed,
@@ -19,7 +20,6 @@ from event_stream_engine.monitoring.postgres import (
 from event_stream_engine.monitoring.postgres_activity import list_replicas, list_sessions
 from event_stream_engine.monitoring.postgres_indexes import judge_indexes, list_indexes
 from event_stream_engine.monitoring.postgres_statements import list_statements
-from event_stream_engine.web.formats import format_date
 from event_stream_engine.web.periods import PERIODS, read_period
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of

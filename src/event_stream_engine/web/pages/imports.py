@@ -10,9 +10,9 @@ from starlette.responses import Response
 from event_stream_engine.audience import importing
 from event_stream_engine.audience.importing import Import
 from event_stream_engine.kernel.clock import format_instant, parse_instant
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.kernel.phone import REGIONS
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 

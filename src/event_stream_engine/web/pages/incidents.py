@@ -17,8 +17,8 @@ from event_stream_engine.incidents.policy import load_policy, word_seconds
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.web.cursors import read_cursor, write_cursor
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.periods import PERIODS, read_period_with
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of

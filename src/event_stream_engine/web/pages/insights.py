@@ -21,12 +21,12 @@ from event_stream_engine.insights.recommendation import Cell, Recommendation
 from event_stream_engine.insights.recommendations import KINDS
 from event_stream_engine.insights.unreachable import list_shown
 from event_stream_engine.kernel.clock import format_instant, parse_instant
+from event_stream_engine.kernel.formats import format_number
 from event_stream_engine.messaging.error_codes import describe_error_code
 from event_stream_engine.web.api.recommendations import look_of
 from event_stream_engine.web.auth import actor_of
 from event_stream_engine.web.cursors import read_cursor, write_cursor
 from event_stream_engine.web.effect_marks import EffectMark, draw_effect
-from event_stream_engine.web.formats import format_number
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 

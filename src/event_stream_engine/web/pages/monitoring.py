@@ -18,6 +18,7 @@ from event_stream_engine.campaigns.campaigns import Campaign
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Unavailable
+from event_stream_engine.kernel.formats import format_number
 from event_stream_engine.kernel.phone import mask_phone
 from event_stream_engine.kernel.stats import change_percent
 from event_stream_engine.monitoring import feed_events
@@ -32,7 +33,6 @@ from event_stream_engine.web.delivery_charts import (
     make_series,
 )
 from event_stream_engine.web.feed_words import FILTERS, read_filter, show_event, write_filter
-from event_stream_engine.web.formats import format_number
 from event_stream_engine.web.periods import PERIODS, read_period_with
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
@@ -95,8 +95,10 @@ async def show_monitoring(
             ("failed", "failed", sum(point.failed for point in points)),
         ),
         volume=chart_messages_by_status(series),
-        rate=chart_delivery_rate(series, delivery, thresholds["delivery_rate_threshold"]),
-        time=chart_delivery_time(series, delivery),
+        rate=chart_delivery_rate(
+            series, delivery.counts.delivery_rate_percent, thresholds["delivery_rate_threshold"]
+        ),
+        time=chart_delivery_time(series, delivery.times.percentiles),
         failures=failures,
         failure_rows=gather_rare(failures.rows),
         failure_summary=summarise_failures(failures, delivery.counts.messages),

@@ -24,10 +24,13 @@ from event_stream_engine.web.pages import (
     notifications,
     performance,
     replies,
+    report,
+    reports,
     rules,
     segments,
     settings,
     stories,
+    subscriptions,
     templates,
 )
 
@@ -62,5 +65,8 @@ PAGES = tuple(
         notifications,
         capacity,
         insights,
+        reports,
+        report,
+        subscriptions,
     )
 )

@@ -7,9 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from event_stream_engine.kernel.clock import parse_instant
+from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.monitoring.feed_kinds import BY_SOURCE
 from event_stream_engine.web.decisions import describe_decision
-from event_stream_engine.web.formats import format_duration
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.stories import tell_story

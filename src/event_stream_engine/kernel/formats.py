@@ -1,10 +1,7 @@
 """Figures as people read them: thousands separated, units small, never more precision than is known."""
 
-import re
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
-
-from markupsafe import Markup, escape
 
 from event_stream_engine.kernel.clock import parse_instant
 from event_stream_engine.kernel.windows import Window
@@ -52,6 +49,11 @@ def format_change(change: float, unit: str) -> str:
         return "0"
     sign = "+" if change > 0 else _MINUS
     return f"{sign}{number} {unit}".rstrip()
+
+
+def format_growth(percent: float) -> str:
+    """Write a relative change as programs read it: `+15%`, `-2.1%`, `0%`."""
+    return f"{percent:+.1f}".removesuffix(".0") + "%" if percent else "0%"
 
 
 def format_hour(hour: int) -> str:
@@ -123,11 +125,6 @@ def format_window(window: Window, zone: ZoneInfo) -> str:
     since, until = window.since.astimezone(zone), window.until.astimezone(zone)
     end = f"{until:%H:%M}" if since.date() == until.date() else format_moment(until, zone)
     return f"{format_moment(since, zone)} – {end}"
-
-
-def format_code(text: str) -> Markup:
-    """Mark up what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _local(at: datetime | str, zone: ZoneInfo) -> datetime:
