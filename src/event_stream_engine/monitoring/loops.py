@@ -36,6 +36,7 @@ LOOPS = {
     "verifier": Loop(timedelta(minutes=5), "Figures are not checked"),
     "compactor": Loop(timedelta(minutes=20), "Days that are over are not added up"),
     "importer": Loop(timedelta(minutes=1), "Imports wait"),
+    "packer": Loop(timedelta(minutes=1), "Exports wait"),
     "eraser": Loop(timedelta(minutes=10), "Erased people stay in the log"),
 }
 
