@@ -104,9 +104,7 @@ async def _read_filters(
             raise Invalid(f"{set_name} cannot be narrowed by --{name}.", name)
     found = None
     if given["campaign"] is not None:
-        found = await campaigns.load_campaign(
-            conn, await campaigns.find_source_id(conn, "campaign", given["campaign"])
-        )
+        found = await campaigns.find_campaign(conn, given["campaign"])
     if takes == SCOPE:
         ids = None if found is None else [found.id]
         return orders.narrow_to_scope(Scope(window, ids, given["channel"], given["country"], given["sender"]))

@@ -1,7 +1,7 @@
 """Tables written as files. Each kind of file takes tables as they come and holds no more than a row group of them."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -9,8 +9,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
-import pyarrow.parquet as parquet
 import xlsxwriter
+from pyarrow import parquet
 
 from event_stream_engine.exports.reading import column_type
 from event_stream_engine.exports.sets import Column
@@ -165,7 +165,12 @@ class XlsxFile:
         self._sink.write(self._content.getvalue())
 
 
-_KINDS = {"csv": CsvFile, "ndjson": NdjsonFile, "parquet": ParquetFile, "xlsx": XlsxFile}
+_KINDS: dict[str, Callable[[Sequence[Column], Sink], File]] = {
+    "csv": CsvFile,
+    "ndjson": NdjsonFile,
+    "parquet": ParquetFile,
+    "xlsx": XlsxFile,
+}
 
 
 def open_file(file_format: str, columns: Sequence[Column], sink: Sink) -> File:

@@ -12,7 +12,6 @@ from event_stream_engine.exports.sets import SQL, load_set
 from event_stream_engine.infra.database import Connection, snapshot
 from event_stream_engine.kernel.clock import Clock
 
-
 OnProgress = Callable[[Progress], Awaitable[None]]
 
 

@@ -5,9 +5,9 @@ while the next block is read in a thread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 from psycopg.pq import ExecStatus
 
-from event_stream_engine.exports.sets import SQL, Column, ExportSet
+from event_stream_engine.exports.sets import Column, ExportSet
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.phone import mask_phone
 
@@ -46,7 +46,7 @@ def column_type(column: Column, *, is_typed: bool) -> pa.DataType:
 
 async def estimate_rows(conn: Connection, statement: str) -> int:
     """Return how many rows the planner expects."""
-    cursor = await conn.execute(cast(LiteralString, f"EXPLAIN (FORMAT JSON) {statement}"))
+    cursor = await conn.execute(f"EXPLAIN (FORMAT JSON) {statement}")
     ((plan,),) = await cursor.fetchall()
     return int(plan[0]["Plan"]["Plan Rows"])
 
@@ -65,9 +65,9 @@ async def read_tables(
     is_typed: bool,
     shows_numbers: bool,
     beat: Beat,
-) -> AsyncIterator[pa.Table]:
+) -> AsyncGenerator[pa.Table, None]:
     """Read a statement's rows as tables, inside a transaction; `beat` is called while a block is waited for."""
-    copying = cast(LiteralString, f"COPY ({statement.rstrip().rstrip(';')}) TO STDOUT (FORMAT csv)")
+    copying = f"COPY ({statement.rstrip().rstrip(';')}) TO STDOUT (FORMAT csv)"
     async with conn.cursor() as cursor, cursor.copy(copying):
         reading = asyncio.ensure_future(asyncio.to_thread(_read_block, conn))
         try:
@@ -96,7 +96,8 @@ async def _wait(reading: "asyncio.Future[_Block]", beat: Beat) -> _Block:
 def _read_block(conn: Connection) -> _Block:
     """Read rows until a block is full. Straight from libpq, which hands over one row at a time: psycopg's own loop
     goes through the event loop for each and takes eight times as long (measured)."""
-    take, lines, size = conn.pgconn.get_copy_data, [], 0
+    take, size = conn.pgconn.get_copy_data, 0
+    lines: list[bytes] = []
     while size < BLOCK_BYTES:
         length, line = take(0)
         if length <= 0:
