@@ -10,6 +10,7 @@ from event_stream_engine.analytics.catalogue_delivery_time import DELIVERY_TIME
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
+from event_stream_engine.analytics.catalogue_exports import EXPORTS
 from event_stream_engine.analytics.catalogue_health import HEALTH_OF_PARTS
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
@@ -58,6 +59,7 @@ SUBJECTS: tuple[Subject, ...] = (
     PEOPLE,
     INBOUND,
     COMPLIANCE,
+    EXPORTS,
     SPEED,
     INCIDENTS,
     SYSTEM,

@@ -1,6 +1,5 @@
 """Commands that write rows into files."""
 
-import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,6 @@ from event_stream_engine.audience.people import Wanted
 from event_stream_engine.audit.entries import COMMAND_LINE, Entry, record
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.cli.session import command, err, open_database, open_settings, out
-from event_stream_engine.cli.supervisor import end_with_supervisor
 from event_stream_engine.exports import jobs, orders
 from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.exports.orders import Order, check_order
@@ -25,8 +23,6 @@ from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.kernel.errors import Conflict, Invalid
 from event_stream_engine.kernel.windows import Window
-
-_logger = logging.getLogger(__name__)
 
 
 @command
@@ -152,24 +148,3 @@ async def _write(conn: Connection, order: Order, file: Path, clock: SystemClock)
         )
     unfinished.rename(file)
     return packed.rows
-
-
-@command
-async def pack_waiting(
-    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
-) -> None:
-    """Make the exports that wait, one after the other, and end."""
-    from event_stream_engine.exports.making import make  # noqa: PLC0415 - every other command would pay for Arrow
-
-    if supervised:
-        end_with_supervisor()
-    settings, clock = open_settings(logging.INFO), SystemClock()
-    async with (
-        open_database(settings) as url,
-        await connect(url, "ese-export") as reading,
-        await connect(url, "ese-export-parts") as storing,
-    ):
-        while (claimed := await jobs.claim_next(storing, clock.now())) is not None:
-            await make(reading, storing, claimed, clock, limit_bytes=settings.exports_limit_bytes)
-            done = await jobs.load_export(storing, claimed.id)
-            _logger.info("export %s %s: %s rows, %s bytes", done.id, done.state, done.rows, done.file_bytes)

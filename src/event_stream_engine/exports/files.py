@@ -16,7 +16,7 @@ from event_stream_engine.exports.reading import column_type
 from event_stream_engine.exports.sets import Column
 from event_stream_engine.kernel.errors import Invalid
 
-GROUP_ROWS = 65_536
+GROUP_ROWS = 32_768
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
 # What a spreadsheet takes for a formula, also behind blanks and what cannot be seen; and what only looks like one.
@@ -79,7 +79,9 @@ class NdjsonFile:
             pieces += [f'{"," if number else "{"}"{column.name}":', _write_json(column.kind, values)]
         lines = pc.binary_join_element_wise(*pieces, "}\n", "")
         for chunk in lines.chunks:
-            self._sink.write("".join(chunk.to_pylist()).encode())
+            # The text of a fresh array is one piece of memory.
+            length = pc.sum(pc.binary_length(chunk)).as_py()
+            self._sink.write(chunk.buffers()[2].slice(0, length).to_pybytes())
 
     def close(self) -> None:
         """Nothing follows the last line."""

@@ -49,5 +49,5 @@ async def pack(
                 await on_progress(progress)
         finally:
             await tables.aclose()
-    await asyncio.to_thread(file.close)
+            await asyncio.to_thread(file.close)  # also one that is given up: it may hold files of its own
     return progress

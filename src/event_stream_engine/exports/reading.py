@@ -19,7 +19,7 @@ from event_stream_engine.exports.sets import Column, ExportSet
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.phone import mask_phone
 
-BLOCK_BYTES = 4 * 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 LONGEST_READ_MS = 3_600_000  # a snapshot holds back the cleaning of hot tables for as long as it is read
 BEAT_SECONDS = 2.0
 _TYPES = {

@@ -37,6 +37,7 @@ from event_stream_engine.web.api import (
     compliance,
     database,
     effectiveness,
+    exports,
     feed,
     imports,
     inbound,
@@ -151,6 +152,7 @@ def compose_routes() -> FastAPI:
         users,
         segments,
         imports,
+        exports,
         templates,
         campaigns,
         rules,
@@ -165,6 +167,7 @@ def compose_routes() -> FastAPI:
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
         app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
+    app.include_router(exports.by_link)
     app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 
+from event_stream_engine.infra.settings import extend_environment
 from event_stream_engine.monitoring.loops import CameRound
 
 LOOK_SECONDS = 1.0
@@ -11,23 +13,33 @@ END_SECONDS = 5
 _logger = logging.getLogger(__name__)
 
 
-async def run_child(*arguments: str, stopping: asyncio.Event, came_round: CameRound) -> None:
-    """Run `ese` with these arguments until it ends, or with us."""
+async def run_child(
+    module: str,
+    *arguments: str,
+    stopping: asyncio.Event,
+    came_round: CameRound,
+    told: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a module of ours until it ends, or with us. `told` is written to its standard input."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "event_stream_engine.cli.main", *arguments, "--supervised"),
-        stdin=asyncio.subprocess.PIPE,  # never written to: its end tells the child of ours
+        *("-m", f"event_stream_engine.{module}", *arguments),
+        stdin=asyncio.subprocess.PIPE,  # left open: its end tells the child of ours
         start_new_session=True,
+        env=extend_environment(environment or {}),
     )
+    assert child.stdin is not None  # noqa: S101 - narrows the type
+    child.stdin.write(told)
     ended = asyncio.ensure_future(child.wait())
-    told = asyncio.ensure_future(stopping.wait())
-    while not (ended.done() or told.done()):
-        await asyncio.wait({ended, told}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    stopped = asyncio.ensure_future(stopping.wait())
+    while not (ended.done() or stopped.done()):
+        await asyncio.wait({ended, stopped}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         came_round()
-    told.cancel()
+    stopped.cancel()
     if ended.done():
         if child.returncode:
-            _logger.error("`ese %s` ended with %s; it is tried again", " ".join(arguments), child.returncode)
+            _logger.error("%s ended with %s; its work is tried again", module, child.returncode)
         return
     child.terminate()
     try:

@@ -24,7 +24,11 @@ async def run_importer(
             async with await connect(url, "ese-importer") as conn:
                 while not stopping.is_set():
                     if await count_waiting(conn, clock.now()):
-                        await run_child("import", "waiting", stopping=stopping, came_round=came_round)
+                        await run_child(
+                            *("cli.main", "import", "waiting", "--supervised"),
+                            stopping=stopping,
+                            came_round=came_round,
+                        )
                     came_round()
                     await pause(stopping, LOOK_SECONDS)
         except psycopg.Error as error:
