@@ -43,6 +43,10 @@ ADDRESSES = (
     "/incidents",
     "/incidents?severity=high&period=7d",
     "/settings/escalation",
+    "/reports/exports",
+    "/reports/exports?set=users&search=ada",
+    "/reports/exports?set=recipients",
+    "/reports/exports?set=inbound&since=2026-03-01T00:00:00Z&intent=help",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

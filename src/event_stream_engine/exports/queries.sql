@@ -38,8 +38,8 @@ ORDER BY m.id;
 -- for: the set receipts
 -- in: since, until; channel or NULL
 -- out: the callback's parameters
--- index: none: whole days of the log, one after the other
--- note: the log has no index by time of receipt, so rows come in the order it keeps them, which is nearly that
+-- index: events (xid, id), merged over the days
+-- note: in the order of the log, which is nearly that of receipt; there is no index by time
 SELECT e.received_at, coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid') AS message_sid,
        coalesce(e.payload ->> 'MessageStatus', e.payload ->> 'SmsStatus') AS message_status, e.payload ->> 'ErrorCode' AS error_code,
        address_channel(e.payload ->> 'To') AS channel, address_number(e.payload ->> 'To') AS recipient_phone,
@@ -47,7 +47,8 @@ SELECT e.received_at, coalesce(e.payload ->> 'MessageSid', e.payload ->> 'SmsSid
 FROM events e
 WHERE e.received_on >= (%(since)s::timestamptz AT TIME ZONE 'UTC')::date AND e.received_on <= (%(until)s::timestamptz AT TIME ZONE 'UTC')::date
   AND e.received_at >= %(since)s::timestamptz AND e.received_at < %(until)s::timestamptz AND e.event_type = 'receipt.received'
-  AND (%(channel)s::text IS NULL OR address_channel(e.payload ->> 'To') = %(channel)s);
+  AND (%(channel)s::text IS NULL OR address_channel(e.payload ->> 'To') = %(channel)s)
+ORDER BY e.xid, e.id;
 
 -- name: export_inbound :many
 -- for: the set inbound

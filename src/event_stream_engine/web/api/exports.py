@@ -1,7 +1,7 @@
 """Rows as files: ask for one, watch it being made, download it, hand on a link."""
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -122,7 +122,7 @@ async def ask_for_export(request: Request, body: ExportBody) -> dict[str, Any]:
     resources = resources_of(request)
     principal: Principal = request.state.principal
     asked = body.model_dump(exclude={"set", "format", "shows_numbers"}, exclude_none=True)
-    narrowed = Request(request.scope | {"query_string": urlencode(asked).encode()})
+    narrowed = with_query(request, asked)
     async with resources.pool.connection() as conn, transaction(conn):
         filters = await _read_filters(conn, narrowed, body.set)
         order = Order(body.set, body.format, filters, body.shows_numbers)
@@ -183,6 +183,11 @@ async def download_by_link(request: Request, export_id: UUID, until: int, signat
     async with resources.pool.connection() as conn, transaction(conn):
         found = await jobs.open_download(conn, Actor("engine:link", request_id_of(request)), export_id, now)
     return _send(request, found)
+
+
+def with_query(request: Request, parameters: Mapping[str, str]) -> Request:
+    """Return a request as if these parameters stood in its address, so that all read filters in the same way."""
+    return Request({**request.scope, "query_string": urlencode(parameters).encode()})
 
 
 async def _require_rows(conn: Connection, request: Request, export_id: UUID) -> Export:

@@ -1,9 +1,10 @@
 """`/reports/exports`: take rows away as files, and see how far each is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,10 +25,10 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.phone import REGIONS
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.api.exports import list_parameters, rate
+from event_stream_engine.web.api.exports import list_parameters, rate, with_query
 from event_stream_engine.web.cursors import read_cursor, write_cursor
 from event_stream_engine.web.formats import format_duration, format_window
-from event_stream_engine.web.periods import PERIODS
+from event_stream_engine.web.periods import PERIODS, read_period
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.web.wording import CONSENT_STATES, INTENT_NAMES, MESSAGE_STATUSES, word_reason
@@ -83,10 +84,19 @@ async def show_exports(
         may_have_wanted=principal.role >= wanted.needs,
         parameters=list_parameters(wanted.filters),
         given=given,
-        period_words=_word_period(given),
+        period_words=_word_period(request, given),
         choices=_offer(names),
         formats=[(one.slug, one.name) for one in FORMATS.values()],
-        rows=[_describe(one, actors, names, principal, now, zone) for one in shown],
+        rows=[
+            _describe(
+                one,
+                _word_filters(one.filters, names, zone),
+                actors.get(one.actor, one.actor.removeprefix("engine:")),
+                principal,
+                now,
+            )
+            for one in shown
+        ],
         is_running=any(one.state in _OPEN for one in shown),
         next_href=f"/reports/exports?before={write_cursor(format_instant(shown[-1].created_at), shown[-1].id)}"
         if more
@@ -99,10 +109,16 @@ async def show_exports(
     )
 
 
-def _word_period(given: dict[str, str]) -> str:
-    """Name a period that another page has chosen, '' when there is none and one may be chosen here."""
-    ends = [given[name].replace("T", " ").removesuffix("Z") for name in ("since", "until") if name in given]
-    return " to ".join(ends)
+def link_export(set_name: str, asked: Mapping[str, object]) -> str:
+    """Return where the rows that a page shows are exported, with its filters."""
+    given = {name: value for name, value in asked.items() if value}
+    return f"/reports/exports?{urlencode({'set': set_name, **given})}"
+
+
+def _word_period(request: Request, given: dict[str, str]) -> str:
+    """Name a period that another page has chosen, '' when there is none and one may be chosen here. Errors: Invalid."""
+    ends: dict[str, str] = {name: given[name] for name in ("since", "until") if name in given}
+    return read_period(with_query(request, ends)).label if ends else ""
 
 
 def _offer(names: dict[str, str]) -> dict[str, tuple[str, str, Sequence[tuple[str, str]]]]:
@@ -118,21 +134,14 @@ def _offer(names: dict[str, str]) -> dict[str, tuple[str, str, Sequence[tuple[st
     }
 
 
-def _describe(
-    one: Export,
-    actors: dict[str, str],
-    campaigns: dict[str, str],
-    principal: Principal,
-    now: datetime,
-    zone: ZoneInfo,
-) -> ExportRow:
+def _describe(one: Export, narrowed: str, who: str, principal: Principal, now: datetime) -> ExportRow:
     own = {"operator": "operator", "api_key": "key"}[principal.kind] + f":{principal.id}"
     expected = max(one.estimated_rows or 0, one.rows, 1)
     return ExportRow(
         one,
-        SETS[one.set_name].name if one.set_name in SETS else one.set_name,
-        _word_filters(one.filters, campaigns, zone),
-        actors.get(one.actor, one.actor.removeprefix("engine:")),
+        SETS[one.set_name].name,
+        narrowed,
+        who,
         _word_outlook(one, now),
         100 if one.state == "completed" else min(99.0, one.rows * 100 / expected),
         principal.role >= least_role(one.order),

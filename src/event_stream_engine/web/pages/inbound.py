@@ -25,6 +25,7 @@ from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.dashboard import Kpi
 from event_stream_engine.web.inbound_charts import chart_inbound, chart_week
 from event_stream_engine.web.key_figures import make_figure
+from event_stream_engine.web.pages.exports import link_export
 from event_stream_engine.web.periods import PERIODS, read_channel, read_intent, read_period_with
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
@@ -82,6 +83,7 @@ async def show_inbound(request: Request) -> Response:
         unanswered=unanswered,
         link=link,
         export=f"/api/v1/analytics/inbound?{urlencode(exported)}",
+        export_rows=link_export("inbound", exported | {"intent": intent}),
         public_url=resources.settings.public_url,
     )
 
