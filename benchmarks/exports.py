@@ -2,7 +2,8 @@
 
 Makes messages in the embedded PostgreSQL (fsync on), then exports all of them as the worker does, by the press in a process
 of its own, whose file goes into the database in parts. Prints for each format rows a second, the size of the file and of
-what is stored, the processor time of the press and the largest memory it ever had.
+what is stored, the processor time of the press and of PostgreSQL's two sessions for it, and the largest memory the press
+ever had. On a machine that is busy with something else the processor times tell more than the rows a second do.
 
     .venv/bin/python benchmarks/exports.py [--rows 1000000] [--formats csv,parquet,ndjson]
 """
@@ -66,8 +67,30 @@ def read_peak_kilobytes(pid: int) -> int:
     return 0
 
 
-async def press(url: str, file_format: str, clock: SystemClock) -> tuple[jobs.Export, float, float, int]:
-    """Export everything and return the export, its seconds, the processor time and the peak memory of the press."""
+async def list_sessions(url: str) -> list[int]:
+    async with await connect(url, "benchmark") as conn:
+        found = await conn.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'ese-press%'"
+        )
+        return [row[0] for row in await found.fetchall()]
+
+
+def read_processor_seconds(pids: list[int]) -> float:
+    """Return the processor time that processes have used so far, 0 when one has ended."""
+    ticks = 0
+    try:
+        for pid in pids:
+            fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    except OSError:
+        return 0.0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def press(
+    url: str, file_format: str, clock: SystemClock
+) -> tuple[jobs.Export, float, float, float, int]:
+    """Export everything; return the export, its seconds, processor time of press and PostgreSQL, peak memory."""
     now = clock.now()
     everything = narrow_to_window(Window(now - timedelta(days=400), now))
     async with await connect(url, "benchmark") as conn, transaction(conn):
@@ -83,8 +106,11 @@ async def press(url: str, file_format: str, clock: SystemClock) -> tuple[jobs.Ex
     )
     assert child.stdin is not None
     child.stdin.write(json.dumps({"url": url, "limit_bytes": LIMIT_BYTES}).encode() + b"\n")
-    peak = 0
+    peak, sessions, in_postgres = 0, list[int](), 0.0
     while child.returncode is None:
+        if len(sessions) < 2:
+            sessions = await list_sessions(url)
+        in_postgres = max(in_postgres, read_processor_seconds(sessions))
         peak = max(peak, read_peak_kilobytes(child.pid))
         await asyncio.sleep(0.05)
     using = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -95,7 +121,7 @@ async def press(url: str, file_format: str, clock: SystemClock) -> tuple[jobs.Ex
     assert made.finished_at is not None
     seconds = (made.finished_at - made.started_at).total_seconds()
     processor = using.ru_utime + using.ru_stime - used.ru_utime - used.ru_stime
-    return made, seconds, processor, peak
+    return made, seconds, processor, in_postgres, peak
 
 
 async def main() -> None:
@@ -103,7 +129,7 @@ async def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--formats", default="csv,parquet,ndjson")
     asked, clock = parser.parse_args(), SystemClock()
-    table = Table("format", "rows", "s", "rows/s", "file MB", "stored MB", "CPU s", "peak MB")
+    table = Table("format", "rows", "s", "rows/s", "file MB", "stored MB", "CPU s", "PostgreSQL", "peak MB")
     with tempfile.TemporaryDirectory() as folder:
         async with embedded_postgres(Path(folder)) as url:
             await prepare_database(url, ZoneInfo("UTC"))
@@ -111,7 +137,7 @@ async def main() -> None:
             await add_messages(url, asked.rows, clock)
             print(f"{asked.rows:,} messages made in {time.perf_counter() - began:.0f} s")
             for file_format in asked.formats.split(","):
-                made, seconds, processor, peak = await press(url, file_format, clock)
+                made, seconds, processor, in_postgres, peak = await press(url, file_format, clock)
                 table.add_row(
                     file_format,
                     f"{made.rows:,}",
@@ -120,6 +146,7 @@ async def main() -> None:
                     f"{made.file_bytes / 1e6:,.0f}",
                     f"{made.stored_bytes / 1e6:,.0f}",
                     f"{processor:.1f}",
+                    f"{in_postgres:.1f}",
                     f"{peak / 1024:,.0f}",
                 )
     Console().print(table)
