@@ -21,7 +21,7 @@ form.addEventListener("form:sent", async ({ detail }) => {
   made.hidden = false;
   url.value = detail.url;
   url.select();
-  const end = new Date(detail.until).toLocaleString();
+  const end = new Date(detail.until).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const isCopied = await navigator.clipboard?.writeText(detail.url).then(() => true, () => false);
   until.textContent = `${isCopied ? "Copied. " : ""}Good until ${end}.`;
 });
