@@ -93,12 +93,12 @@ ORDER BY l.occurred_at, l.id;
 -- for: the set audit
 -- in: since, until
 -- out: rows of audit_log
--- index: audit_log primary key, or audit_log (at) by block ranges
--- note: ids are in the order of arrival; a part of the trail cannot be verified by itself, see `ese audit verify`
+-- index: audit_log (at), by block ranges
+-- note: as entries lie, which is in the order of arrival, because the table is only appended to; ORDER BY id would read the
+--       trail from its beginning. A part of it cannot be verified by itself, see `ese audit verify`
 SELECT a.id, a.at, a.actor, a.action, a.subject, a.before, a.after, a.request_id
 FROM audit_log a
-WHERE a.at >= %(since)s::timestamptz AND a.at < %(until)s::timestamptz
-ORDER BY a.id;
+WHERE a.at >= %(since)s::timestamptz AND a.at < %(until)s::timestamptz;
 
 -- name: export_rollups :many
 -- for: the set rollups
