@@ -59,8 +59,10 @@ def write(file_format: str, bodies: tuple[str | None, ...]) -> bytes:
     )
     sink = Parts(is_compressed=False)
     file = open_file(file_format, COLUMNS, sink)
-    file.write(table)
-    file.close()
+    try:
+        file.write(table)
+    finally:
+        file.close()
     return b"".join(sink.finish())
 
 
