@@ -30,6 +30,7 @@ from event_stream_engine.web.app import compose_routes
 from event_stream_engine.worker.evaluator import tick
 from tests.document import ANSWERED, OBJECTS, REPORTS
 from tests.engine import Engine
+from tests.exports import make_next
 from tests.hand_overs import check, decision, hand_over, list_messages, start
 from tests.incidents import ADMIN, fire
 from tests.sending import add_campaign
@@ -174,6 +175,13 @@ async def measure_a_bit_of_all(engine: Engine) -> None:
         await add_intake_counts(conn, [rejected], source=uuid4())
 
 
+async def make_export(engine: Engine) -> None:
+    """Ask for an export, and let a worker make it."""
+    answer = await engine.client.post("/api/v1/exports", json={"set": "messages", "format": "csv"})
+    assert answer.status_code == 201, answer.text
+    await make_next(engine.url, SystemClock())
+
+
 async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, Any]]:
     """Ask every endpoint; the comparison is one with a campaign that has not begun."""
     async with await connect(engine.url, "test") as conn:
@@ -184,6 +192,7 @@ async def load_answers(engine: Engine, campaign_id: str) -> dict[str, dict[str, 
         (incident,) = await list_incidents(conn, limit=1)
         async with transaction(conn):
             await resolve(conn, ADMIN, Seen(incident.id, incident.version), "", now)
+    await make_export(engine)
     answers = {}
     for endpoint in ENDPOINTS:
         asked = {"campaign_id": [campaign_id, str(other)]} if endpoint.endswith("/compare") else {}

@@ -47,6 +47,10 @@ ADDRESSES = (
     "/insights/capacity?volume_factor=2&drain_recipients=1000",
     "/reports",
     "/reports/subscriptions",
+    "/reports/exports",
+    "/reports/exports?set=users&search=ada",
+    "/reports/exports?set=recipients",
+    "/reports/exports?set=inbound&since=2026-03-01T00:00:00Z&intent=help",
 )
 FOR_OPERATORS = ("/campaigns/new", "/campaigns/templates/new", "/audience/segments/new")
 

@@ -242,11 +242,11 @@ async def list_messages(
     reason: str | None = None,
 ) -> list[CampaignMessage]:
     """Return a campaign's messages in the order of their ids, from behind one on; inside a transaction."""
-    first = int(started_at.timestamp() * 1000) << 80
+    first, last = range_of_messages(started_at)
     parameters = {
         "campaign_id": campaign_id,
-        "first": UUID(int=first),
-        "last": UUID(int=first + (1 << 80) - 1),
+        "first": first,
+        "last": last,
         "after": after,
         "status": status,
         "reason": reason,
@@ -254,6 +254,12 @@ async def list_messages(
     }
     await SQL.plan_for_values.execute(conn)
     return await SQL.list_campaign_messages.many(conn, CampaignMessage, parameters)
+
+
+def range_of_messages(started_at: datetime) -> tuple[UUID, UUID]:
+    """Return the first and the last id that messages of a campaign that started then can have."""
+    first = int(started_at.timestamp() * 1000) << 80
+    return UUID(int=first), UUID(int=first + (1 << 80) - 1)
 
 
 async def count_campaigns(conn: Connection) -> dict[str, int]:

@@ -12,6 +12,7 @@ from event_stream_engine.analytics.catalogue_drain import DRAIN
 from event_stream_engine.analytics.catalogue_effectiveness import WORKING
 from event_stream_engine.analytics.catalogue_engagement import ENGAGEMENT
 from event_stream_engine.analytics.catalogue_errors import FAILURES
+from event_stream_engine.analytics.catalogue_exports import EXPORTS
 from event_stream_engine.analytics.catalogue_health import HEALTH_OF_PARTS
 from event_stream_engine.analytics.catalogue_inbound import INBOUND
 from event_stream_engine.analytics.catalogue_incidents import INCIDENTS
@@ -63,6 +64,7 @@ SUBJECTS: tuple[Subject, ...] = (
     INBOUND,
     COMPLIANCE,
     REPORTS,
+    EXPORTS,
     SPEED,
     INCIDENTS,
     SYSTEM,

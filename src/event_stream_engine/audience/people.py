@@ -54,6 +54,20 @@ class Wanted:
     number: str | None = None
     text: str | None = None
 
+    def parameters(self) -> dict[str, str | None]:
+        """Return the parameters of a query that narrows. Errors: Invalid."""
+        if self.consent is not None and self.consent not in STATES:
+            raise Invalid(f"{self.consent!r} is no consent state. Use one of {', '.join(STATES)}.", "consent")
+        if self.country is not None and not re.fullmatch("[A-Z]{2}|001", self.country):
+            raise Invalid("A country is two letters in capitals, like US.", "country")
+        return {
+            "consent": self.consent,
+            "country": self.country,
+            "phone": self.phone,
+            "number": _contains(_PUNCTUATION.sub("", self.number)) if self.number else None,
+            "text": _contains(self.text) if self.text else None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ConsentGiven:
@@ -66,22 +80,8 @@ class ConsentGiven:
 
 async def list_people(conn: Connection, wanted: Wanted, most: int, after: str | None = None) -> list[Person]:
     """Return people in the order of their numbers, from the one after `after` on. Errors: Invalid."""
-    if wanted.consent is not None and wanted.consent not in STATES:
-        raise Invalid(f"{wanted.consent!r} is no consent state. Use one of {', '.join(STATES)}.", "consent")
-    if wanted.country is not None and not re.fullmatch("[A-Z]{2}|001", wanted.country):
-        raise Invalid("A country is two letters in capitals, like US.", "country")
     return await SQL.list_people.many(
-        conn,
-        Person,
-        {
-            "after": after or "",
-            "most": most,
-            "consent": wanted.consent,
-            "country": wanted.country,
-            "phone": wanted.phone,
-            "number": _contains(_PUNCTUATION.sub("", wanted.number)) if wanted.number else None,
-            "text": _contains(wanted.text) if wanted.text else None,
-        },
+        conn, Person, {"after": after or "", "most": most, **wanted.parameters()}
     )
 
 

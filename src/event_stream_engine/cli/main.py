@@ -12,6 +12,7 @@ from event_stream_engine.cli import (
     data,
     demo,
     doctor,
+    exports,
     imports,
     incidents,
     notify,
@@ -36,6 +37,7 @@ app.command("simulate", hidden=True)(demo.simulate)
 data.imports.command("users")(imports.import_people)
 data.imports.command("waiting", hidden=True)(imports.import_waiting)
 app.add_typer(data.imports, name="import")
+app.command("export")(exports.export_rows)
 app.add_typer(campaigns.campaign, name="campaign")
 app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(incidents.incidents, name="incidents")

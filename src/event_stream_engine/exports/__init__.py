@@ -1,4 +1,4 @@
-"""Rows as files: CSV, NDJSON, Parquet, XLSX, by jobs that can be resumed.
+"""Rows as files: CSV, NDJSON, Parquet, XLSX, made by jobs that survive whoever makes them.
 
-Owns no table. May import analytics, audience, messaging, workbench and what is below them.
+Owns tables `exports`, `export_parts`. May import analytics, audience, messaging, workbench and what is below them.
 """

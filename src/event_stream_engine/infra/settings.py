@@ -50,6 +50,7 @@ class Settings:
     attributes: tuple[str, ...]  # of users, to count them by
     log_format: str
     spool_limit_bytes: int
+    exports_limit_bytes: int
     telemetry: Telemetry
     private_targets: tuple[IPv4Network | IPv6Network, ...]  # that notifications may go to all the same
     deadman_url: str | None
@@ -229,6 +230,12 @@ SETTINGS = (
         "1024",
     ),
     Setting(
+        "ESE_EXPORTS_LIMIT_MB",
+        _megabytes,
+        "How much the files of exports may take in the database, all together; beyond it no other is made.",
+        "10240",
+    ),
+    Setting(
         "ESE_PRIVATE_TARGETS",
         _networks,
         "Networks, with commas between them, that notifications may go to although they are not public: 10.1.0.0/16,192.168.4.7.",
@@ -283,6 +290,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         attributes=values["ESE_ATTRIBUTES"],
         log_format=values["ESE_LOG_FORMAT"],
         spool_limit_bytes=values["ESE_SPOOL_LIMIT_MB"],
+        exports_limit_bytes=values["ESE_EXPORTS_LIMIT_MB"],
         telemetry=telemetry,
         private_targets=values["ESE_PRIVATE_TARGETS"] or (),
         deadman_url=values["ESE_DEADMAN_URL"],

@@ -38,6 +38,7 @@ LOOPS = {
     "compactor": Loop(timedelta(minutes=20), "Days that are over are not added up"),
     "reporter": Loop(timedelta(minutes=5), "Days and weeks that are over get no report"),
     "importer": Loop(timedelta(minutes=1), "Imports wait"),
+    "packer": Loop(timedelta(minutes=1), "Exports wait"),
     "eraser": Loop(timedelta(minutes=10), "Erased people stay in the log"),
 }
 

@@ -39,6 +39,7 @@ from event_stream_engine.web.api import (
     database,
     drain,
     effectiveness,
+    exports,
     feed,
     imports,
     inbound,
@@ -159,6 +160,7 @@ def compose_routes() -> FastAPI:
         users,
         segments,
         imports,
+        exports,
         templates,
         campaigns,
         rules,
@@ -177,6 +179,7 @@ def compose_routes() -> FastAPI:
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
     for page in PAGES:
         app.include_router(page, dependencies=[*may_read, Depends(load_firing)])
+    app.include_router(exports.by_link)
     app.include_router(exposition.router)
     app.include_router(sign_in.router)
     app.include_router(chart_bundle.router)

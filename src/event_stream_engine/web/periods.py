@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.requests import Request
 
+from event_stream_engine.analytics.inbound import INTENTS
 from event_stream_engine.analytics.scope import MONTH, Scope, find_campaign_ids
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
@@ -110,6 +111,14 @@ def read_channel(request: Request) -> str | None:
     if channel is not None and not re.fullmatch(r"[a-z]{1,20}", channel):
         raise Invalid(f"{channel!r} is no channel; use sms or whatsapp.", "channel")
     return channel
+
+
+def read_intent(request: Request) -> str | None:
+    """Read what inbound messages are to mean. Errors: Invalid."""
+    intent = request.query_params.get("intent")
+    if intent is not None and intent not in INTENTS:
+        raise Invalid(f"{intent!r} is no intent; use one of {', '.join(INTENTS)}.", "intent")
+    return intent
 
 
 def read_campaign_period(request: Request, *more: str) -> tuple[Period, UUID | None]:

@@ -54,6 +54,14 @@ IMPORT_STATES = {
     "completed": ("delivered", "completed"),
     "failed": ("failed", "failed"),
 }
+EXPORT_STATES = {
+    "waiting": ("in-flight", "waiting for the worker"),
+    "running": ("accent", "writing"),
+    "completed": ("delivered", "completed"),
+    "failed": ("failed", "failed"),
+    "cancelled": ("warning", "cancelled"),
+    "expired": ("unknown", "file deleted"),
+}
 MESSAGE_STATUSES = {
     "PENDING": ("unknown", "waiting"),
     "SKIPPED": ("warning", "denied"),

@@ -27,6 +27,7 @@ from event_stream_engine.worker.evaluator import run_evaluator
 from event_stream_engine.worker.importer import run_importer
 from event_stream_engine.worker.notifier import run_notifier
 from event_stream_engine.worker.observer import run_observer
+from event_stream_engine.worker.packer import run_packer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.reporter import run_reporter
 from event_stream_engine.worker.runner import run_runner
@@ -70,6 +71,9 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_notifier(settings, url, clock, stopping, came_round=watch("notifier")))
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
+        tasks.create_task(
+            run_packer(url, settings.exports_limit_bytes, clock, stopping, came_round=watch("packer"))
+        )
         tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
         tasks.create_task(run_reporter(url, settings.timezone, clock, stopping, came_round=watch("reporter")))
         tasks.create_task(run_upkeep(url, clock, stopping, came_round=watch("upkeep")))

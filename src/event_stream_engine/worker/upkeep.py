@@ -11,6 +11,7 @@ import psycopg
 
 from event_stream_engine.access.sessions import delete_expired_sessions
 from event_stream_engine.access.throttle import delete_past_attempts
+from event_stream_engine.exports import jobs as exports
 from event_stream_engine.infra.database import Connection, connect
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring import pipeline, requests
@@ -48,4 +49,5 @@ async def keep_up(conn: Connection, now: datetime) -> None:
     await requests.settle_days(conn, now)
     await requests.clear_old(conn, now)
     await pipeline.clear_old(conn, now)
+    await exports.clear_old(conn, now)
     await drop_old_resources(conn, now)

@@ -20,6 +20,7 @@ from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.phone import REGIONS
 from event_stream_engine.web.api.users import find_number, read_search
+from event_stream_engine.web.pages.exports import link_export
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
 
@@ -77,6 +78,7 @@ async def show_people(
         link=link,
         next_href=link(after=make_reference(key, shown[-1].phone_e164)) if more else None,
         first_href=link() if after else None,
+        export_href=link_export("users", asked),
         may_write=may_write(request),
         as_of=resources.clock.now(),
         zone=resources.settings.timezone,

@@ -35,6 +35,7 @@ from event_stream_engine.web.pages.campaign_figures import (
 )
 from event_stream_engine.web.pages.campaign_messages import describe_message
 from event_stream_engine.web.pages.campaigns import list_parts
+from event_stream_engine.web.pages.exports import link_export
 from event_stream_engine.web.pages.monitoring import summarise_failures
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
@@ -67,6 +68,12 @@ class Asked:
     def link_comparison(self, others: Sequence[UUID]) -> str:
         """Return the address of the page with these campaigns beside it."""
         return self._link("comparison", {"status": self.status, "reason": self.reason, "compare": others})
+
+    @property
+    def export_href(self) -> str:
+        """Return where the messages that are shown are exported, all pages of them."""
+        asked = {"campaign_id": self.campaign_id, "status": self.status, "reason": self.reason}
+        return link_export("recipients", asked)
 
     def _link(self, part: str, asked: Mapping[str, object]) -> str:
         query = urlencode({name: value for name, value in asked.items() if value}, doseq=True)

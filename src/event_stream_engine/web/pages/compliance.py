@@ -23,6 +23,7 @@ from event_stream_engine.kernel.formats import format_clock, format_duration, fo
 from event_stream_engine.kernel.stats import percent
 from event_stream_engine.web.api.compliance import check_kind
 from event_stream_engine.web.cursors import read_cursor, write_cursor
+from event_stream_engine.web.pages.exports import link_export
 from event_stream_engine.web.periods import PERIODS, read_campaign_period
 from event_stream_engine.web.render import may_write, render
 from event_stream_engine.web.resources import resources_of
@@ -66,6 +67,7 @@ async def show_compliance(request: Request, kind: str | None = None, cursor: str
         return f"/compliance?{query}" if query else "/compliance"
 
     last = shown[-1] if len(listed) > PAGE_LENGTH else None
+    ends = {"since": format_instant(period.window.since), "until": format_instant(period.window.until)}
     return render(
         request,
         "compliance.html",
@@ -92,8 +94,9 @@ async def show_compliance(request: Request, kind: str | None = None, cursor: str
         recheck=rechecks[0] if rechecks else None,
         chain=chain,
         anchor=find_last_anchor(resources.settings.data_dir / FILE_NAME),
-        since=format_instant(period.window.since),
-        until=format_instant(period.window.until),
+        since=ends["since"],
+        until=ends["until"],
+        exports={name: link_export(name, ends) for name in ("audit", "consent")},
         may_write=may_write(request),
     )
 

@@ -20,13 +20,13 @@ from event_stream_engine.analytics.inbound import (
 )
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant
-from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.kernel.stats import change_percent, percent
 from event_stream_engine.kernel.windows import Window
 from event_stream_engine.monitoring.dashboard import Kpi
 from event_stream_engine.web.inbound_charts import chart_inbound, chart_week
 from event_stream_engine.web.key_figures import make_figure
-from event_stream_engine.web.periods import PERIODS, read_channel, read_period_with
+from event_stream_engine.web.pages.exports import link_export
+from event_stream_engine.web.periods import PERIODS, read_channel, read_intent, read_period_with
 from event_stream_engine.web.render import render
 from event_stream_engine.web.resources import resources_of
 
@@ -40,7 +40,7 @@ async def show_inbound(request: Request) -> Response:
     resources = resources_of(request)
     zone, now = resources.settings.timezone, resources.clock.now()
     period, channel = read_period_with(request, "channel", "intent", default="7d"), read_channel(request)
-    intent = _read_intent(request)
+    intent = read_intent(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await load_inbound(conn, period.window, zone, resources.settings.secret_key, channel)
         before = await count_intents(conn, period.window.before(), channel)
@@ -83,15 +83,9 @@ async def show_inbound(request: Request) -> Response:
         unanswered=unanswered,
         link=link,
         export=f"/api/v1/analytics/inbound?{urlencode(exported)}",
+        export_rows=link_export("inbound", exported | {"intent": intent}),
         public_url=resources.settings.public_url,
     )
-
-
-def _read_intent(request: Request) -> str | None:
-    intent = request.query_params.get("intent")
-    if intent is not None and intent not in INTENTS:
-        raise Invalid(f"{intent!r} is no intent; use one of {', '.join(INTENTS)}.", "intent")
-    return intent
 
 
 def _describe_figures(found: Inbound, before: int, points: list[InboundPoint], window: Window) -> list[Kpi]:

@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0019_recommendations"
-down_revision = "0015_subscriptions"
+down_revision = "0016_exports"
 
 
 def upgrade() -> None:
