@@ -64,7 +64,10 @@ def read_number(columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> float:
         )
     value = rows[0][0]
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise Invalid("A rule needs a number. This query answers with " + ("no value." if value is None else "something else."))
+        raise Invalid(
+            "A rule needs a number. This query answers with "
+            + ("no value." if value is None else "something else.")
+        )
     number = float(value)
     if not math.isfinite(number):
         raise Invalid("A rule needs a number. This query answers with one that is infinite or none at all.")

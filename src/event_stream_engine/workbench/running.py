@@ -29,7 +29,9 @@ class Result:
     """`truncated`: there are more rows, or a value was cut. `cost`: what the planner reckoned beforehand."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Any, ...], ...]  # int, float, Decimal, bool, str, datetime, date, time, timedelta, UUID or None
+    rows: tuple[
+        tuple[Any, ...], ...
+    ]  # int, float, Decimal, bool, str, datetime, date, time, timedelta, UUID or None
     truncated: bool
     duration_ms: float
     cost: float

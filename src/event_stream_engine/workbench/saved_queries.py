@@ -1,8 +1,9 @@
 """Saved queries: SQL that somebody keeps and may share; the shipped ones belong to nobody and never change."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -45,10 +46,10 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Who keeps queries: `actor` as in the audit trail, and what people call them. An admin may change what is shared."""
+class Person:
+    """Who asks, as the audit trail names them and as people do. An admin may change what is shared."""
 
-    actor: str
+    actor: Actor
     name: str
     is_admin: bool = False
 
@@ -68,9 +69,14 @@ class SavedQuery(Draft):
     def is_shipped(self) -> bool:
         return self.owner is None
 
-    def may_change(self, person: Owner) -> bool:
+    def is_seen_by(self, actor: str) -> bool:
+        return self.is_shared or self.owner == actor
+
+    def may_change(self, person: Person) -> bool:
         """Return whether a person may change or delete it: its owner, and an admin if it is shared."""
-        return not self.is_shipped and (self.owner == person.actor or (person.is_admin and self.is_shared))
+        return not self.is_shipped and (
+            self.owner == person.actor.name or (person.is_admin and self.is_shared)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +127,9 @@ class _RuleName:
     name: str
 
 
-async def list_queries(conn: Connection, person: Owner) -> list[SavedQuery]:
+async def list_queries(conn: Connection, person: Person) -> list[SavedQuery]:
     """Return what a person may see, by name: shipped, shared, and their own."""
-    rows = await SQL.list_saved_queries.many(conn, _Row, {"owner": person.actor})
+    rows = await SQL.list_saved_queries.many(conn, _Row, {"owner": person.actor.name})
     return [row.content for row in rows]
 
 
@@ -132,10 +138,10 @@ async def find_query(conn: Connection, query_id: UUID) -> SavedQuery | None:
     return None if row is None else row.content
 
 
-async def load_query(conn: Connection, query_id: UUID, person: Owner) -> SavedQuery:
+async def load_query(conn: Connection, query_id: UUID, person: Person) -> SavedQuery:
     """Return a query that a person may see. Errors: NotFound, also for somebody else's that is not shared."""
     query = await find_query(conn, query_id)
-    if query is None or not (query.is_shared or query.owner == person.actor):
+    if query is None or not query.is_seen_by(person.actor.name):
         raise NotFound("There is no such saved query, or it is not shared. GET /api/v1/queries lists yours.")
     return query
 
@@ -155,23 +161,23 @@ async def list_versions(conn: Connection, query_id: UUID) -> list[Version]:
     ]
 
 
-async def create_query(
-    conn: Connection, actor: Actor, person: Owner, draft: Draft, now: datetime
-) -> SavedQuery:
+async def create_query(conn: Connection, person: Person, draft: Draft, now: datetime) -> SavedQuery:
     """Save a query. Errors: Invalid naming the field; Conflict when somebody keeps too many."""
     _check_draft(draft)
-    if await SQL.count_saved_queries.value(conn, {"owner": person.actor}) >= MOST_OWN:
+    if await SQL.count_saved_queries.value(conn, {"owner": person.actor.name}) >= MOST_OWN:
         raise Conflict(f"You keep {MOST_OWN} queries already. Delete one that nobody needs.")
     query_id = uuid4()
-    values = {"id": query_id, "owner": person.actor, "owner_name": person.name, "now": now}
+    values = {"id": query_id, "owner": person.actor.name, "owner_name": person.name, "now": now}
     await _put(conn, draft, values, "create")
     await _keep_version(conn, query_id, person, now)
-    await record(conn, actor, Entry(now, "saved_query.created", _subject(query_id), after=_describe(draft)))
+    await record(
+        conn, person.actor, Entry(now, "saved_query.created", _subject(query_id), after=_describe(draft))
+    )
     return await load_query(conn, query_id, person)
 
 
 async def change_query(
-    conn: Connection, actor: Actor, person: Owner, query_id: UUID, draft: Draft, seen: int, now: datetime
+    conn: Connection, person: Person, query_id: UUID, draft: Draft, *, seen: int, now: datetime
 ) -> SavedQuery:
     """Change a query of version `seen`. Errors: Invalid naming the field, NotFound, Denied, Conflict when it was changed since."""
     await SQL.lock_saved_query.execute(conn, {"id": query_id})
@@ -184,14 +190,14 @@ async def change_query(
     if is_new_text:
         await _keep_version(conn, query_id, person, now)
     entry = Entry(now, "saved_query.changed", _subject(query_id), _describe(before), _describe(draft))
-    await record(conn, actor, entry)
+    await record(conn, person.actor, entry)
     # What was an admin's to change because it was shared may no longer be theirs to see.
     changed = await find_query(conn, query_id)
     assert changed is not None  # noqa: S101 - the row is locked
     return changed
 
 
-async def delete_query(conn: Connection, actor: Actor, person: Owner, query_id: UUID, now: datetime) -> None:
+async def delete_query(conn: Connection, person: Person, query_id: UUID, now: datetime) -> None:
     """Remove a query with its versions and schedules. Errors: NotFound, Denied; Conflict while an alert rule measures it."""
     await SQL.lock_saved_query.execute(conn, {"id": query_id})
     before = await _load_own(conn, query_id, person)
@@ -200,10 +206,12 @@ async def delete_query(conn: Connection, actor: Actor, person: Owner, query_id: 
         named = ", ".join(rule.name for rule in rules)
         raise Conflict(f"The alert rule {named} measures it. Remove the rule first.")
     await SQL.delete_saved_query.execute(conn, {"id": query_id})
-    await record(conn, actor, Entry(now, "saved_query.deleted", _subject(query_id), before=_describe(before)))
+    await record(
+        conn, person.actor, Entry(now, "saved_query.deleted", _subject(query_id), before=_describe(before))
+    )
 
 
-async def _load_own(conn: Connection, query_id: UUID, person: Owner) -> SavedQuery:
+async def _load_own(conn: Connection, query_id: UUID, person: Person) -> SavedQuery:
     query = await load_query(conn, query_id, person)
     if query.is_shipped:
         raise Denied("Shipped queries stay as they are. Save a copy under a name of yours.")
@@ -229,7 +237,7 @@ async def _put(conn: Connection, draft: Draft, values: Mapping[str, Any], verb: 
         raise Invalid("You have a query of this name already. Choose another.", "name") from None
 
 
-async def _keep_version(conn: Connection, query_id: UUID, person: Owner, now: datetime) -> None:
+async def _keep_version(conn: Connection, query_id: UUID, person: Person, now: datetime) -> None:
     await SQL.keep_query_version.execute(conn, {"id": query_id, "name": person.name, "now": now})
     await SQL.forget_query_versions.execute(conn, {"id": query_id, "most": MOST_VERSIONS})
 
@@ -246,7 +254,7 @@ def _check_draft(draft: Draft) -> None:
         f"A query of 1 to {LONGEST_SQL:,} characters is needed.",
         "sql",
     )
-    check_parameters(draft.sql, draft.parameters)
+    check_parameters(draft.parameters)
     chart = draft.chart
     if chart is not None:
         _require(chart.kind in CHART_KINDS, f"One of {', '.join(CHART_KINDS)} is needed.", "chart.kind")
@@ -266,8 +274,8 @@ def _require(is_met: bool, text: str, where: str) -> None:
 def _describe(draft: Draft) -> dict[str, Any]:
     return {
         "name": draft.name,
-        "sql": draft.sql,
-        "parameters": [one.described for one in draft.parameters],
+        # The text itself is in saved_query_versions: the trail keeps for ever, and a text may hold somebody's number.
+        "sql_sha256": sha256(draft.sql.encode()).hexdigest(),
         "is_shared": draft.is_shared,
     }
 
