@@ -1,4 +1,4 @@
 """People's own SQL: saved queries, and running them so that they can harm nothing.
 
-Owns no table. May import audit, stream, infra and kernel.
+Owns table `masking_key`. May import audit, stream, infra and kernel.
 """
