@@ -7,6 +7,7 @@ stopping. `users.lock` is shared by all users; whoever leaves and can have it al
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import threading
 import time
@@ -24,6 +25,8 @@ from event_stream_engine.kernel.errors import Unavailable
 START_SECONDS = 30
 RECOVERY_SECONDS = 600  # replaying 4 GB of log on a slow disk
 STOP_SECONDS = 30
+MOST_MEMORY_BYTES = 512 * 1024**2  # of a session that is confined, without what all share
+LOW_PRIORITY = 10
 _POLL_SECONDS = 0.03
 
 
@@ -71,6 +74,22 @@ def embedded_url(data_dir: Path) -> str:
 
 def find_postmaster_pid(data_dir: Path) -> int | None:
     return _cluster(data_dir, None, None).find_postmaster()
+
+
+def confine_backend(host: str, pid: int, role: str) -> None:
+    """Bound the memory of a session's process and let others go first, where the server is on this machine and ours.
+
+    PostgreSQL itself bounds neither: a text may grow to 1 GB, and an aggregate of such texts without end. Beyond the limit
+    the session gets "out of memory" and the server lives on. Does nothing where it may not, or when the process is
+    another one, as in another container.
+    """
+    if not host.startswith("/"):
+        return
+    with suppress(OSError):
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if title.startswith(b"postgres: ") and role.encode() in title:
+            resource.prlimit(pid, resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+            os.setpriority(os.PRIO_PROCESS, pid, LOW_PRIORITY)
 
 
 def find_system_postgres(major: int) -> Path | None:

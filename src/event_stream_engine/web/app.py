@@ -47,9 +47,11 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    query_schedules,
     replies,
     resources,
     rules,
+    saved_queries,
     segments,
     silences,
     templates,
@@ -160,6 +162,8 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
+        saved_queries,
+        query_schedules,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.workbench.statement import read_statement
 
 MOST_PARAMETERS = 20
 LONGEST_VALUE = 2000
@@ -77,8 +78,12 @@ TYPES: Mapping[str, tuple[Callable[[Value], Any], str]] = {
 }
 
 
-def check_parameters(parameters: Sequence[Parameter]) -> None:
-    """Refuse parameters that cannot be. Errors: Invalid (`parameters.<place>.<field>`)."""
+def check_parameters(sql: str, parameters: Sequence[Parameter]) -> None:
+    """Refuse a text that is none, and parameters that cannot be or are not those of the text.
+
+    Errors: Refused (`sql`); Invalid (`parameters.<place>.<field>`).
+    """
+    in_text = read_statement(sql).parameters
     if len(parameters) > MOST_PARAMETERS:
         raise Invalid(f"At most {MOST_PARAMETERS} parameters are possible.", "parameters")
     seen: set[str] = set()
@@ -96,6 +101,10 @@ def check_parameters(parameters: Sequence[Parameter]) -> None:
             raise Invalid(f"One of {', '.join(TYPES)} is needed.", f"{where}.type")
         if one.default is not None:
             _read(one, one.default, f"{where}.default")
+        if one.name not in in_text:
+            raise Invalid(f"The query has no :{one.name}.", f"{where}.name")
+    if missing := [name for name in in_text if name not in seen]:
+        raise Invalid(f"The query asks for :{missing[0]}, which is not among its parameters.", "parameters")
 
 
 def read_values(parameters: Sequence[Parameter], given: Mapping[str, Value | None]) -> dict[str, Any]:

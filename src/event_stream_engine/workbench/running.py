@@ -1,11 +1,37 @@
-"""Running a person's SQL: one SELECT, read-only, by a role that can do nothing else, within limits."""
+"""Running a person's SQL: one SELECT, read-only, by a login that can do nothing else, within limits."""
 
-from collections.abc import Mapping
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from event_stream_engine.kernel.errors import Invalid
+import psycopg
+from psycopg import AsyncRawCursor
+
+from event_stream_engine.infra.database import Connection, snapshot
+from event_stream_engine.infra.queries import load_queries
+from event_stream_engine.kernel.errors import Invalid, Unavailable
 from event_stream_engine.workbench.readers import Readers
+from event_stream_engine.workbench.statement import HARMLESS_FUNCTIONS, Refused, Statement, read_statement
+
+SQL = load_queries(__package__)
+MOST_COLUMNS = 200
+MOST_LETTERS = 20_000  # of one value
+_VALUE_KINDS = (str, int, float, bool, Decimal, datetime, date, time_of_day, timedelta, UUID, type(None))
+# What is of bounded size travels as it is, everything else as text, so that it can be cut before it leaves the server.
+_AS_IT_IS = frozenset(
+    "bool int2 int4 int8 float4 float8 numeric date time timetz timestamp timestamptz interval uuid oid".split()
+)
+_BYTES_OF_A_VALUE = 16  # that is no text
+_LONGEST_MESSAGE = 500
+_SERVER_GONE = (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown, psycopg.errors.CannotConnectNow)
+_SLACK_SECONDS = 10.0  # to get a place and a connection; the statements themselves are ended by the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +44,9 @@ class Limits:
     cost: float = 10_000_000.0
 
 
+ON_SCREEN = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     name: str
@@ -26,23 +55,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`truncated`: there are more rows, or a value was cut. `cost`: what the planner reckoned beforehand."""
+    """`truncated`: there are more rows, or a value was cut. `cost`: what the planner reckoned beforehand.
+
+    A value is a number, a truth value, an instant, date or interval, a UUID, a text or None; arrays, JSON and the like are
+    their text.
+    """
 
     columns: tuple[Column, ...]
-    rows: tuple[
-        tuple[Any, ...], ...
-    ]  # int, float, Decimal, bool, str, datetime, date, time, timedelta, UUID or None
+    rows: tuple[tuple[Any, ...], ...]
     truncated: bool
     duration_ms: float
     cost: float
-
-
-class Refused(Invalid):
-    """This SQL is not run, or was stopped. `position` is the place in the text, from 0, when there is one."""
-
-    def __init__(self, message: str, position: int | None = None) -> None:
-        super().__init__(message, "sql")
-        self.position = position
 
 
 async def run(
@@ -51,10 +74,149 @@ async def run(
     parameters: Mapping[str, Any] | None = None,
     *,
     sees_numbers: bool,
-    limits: Limits = Limits(),
+    limits: Limits = ON_SCREEN,
 ) -> Result:
     """Run one SELECT; `:name` in it stands for a parameter. When the caller is cancelled, so is the query.
 
-    Errors: Refused with the reason and the place; Unavailable when there is no role, no server or no free place.
+    Errors: Refused with the reason and the place; Invalid (`parameters.<name>`); Unavailable when there is no login, no
+    server or no free place.
     """
-    raise NotImplementedError
+    statement = read_statement(sql)
+    values = _order_values(statement, parameters or {})
+    began = time.perf_counter()
+    try:
+        async with (
+            asyncio.timeout(limits.seconds + _SLACK_SECONDS),
+            readers.connection(sees_numbers=sees_numbers, seconds=limits.seconds) as conn,
+            snapshot(conn),
+        ):
+            wrapped = await _look_at(conn, statement, values, limits)
+            rows, truncated = await _fetch(conn, wrapped, values, limits)
+    except TimeoutError:
+        raise Unavailable("The server did not answer in time. Try again in a moment.") from None
+    except psycopg.Error as error:
+        raise _explain(error, statement, limits) from None
+    duration_ms = (time.perf_counter() - began) * 1000
+    return Result(wrapped.columns, rows, truncated, round(duration_ms, 1), wrapped.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrapped:
+    text: str
+    columns: tuple[Column, ...]
+    cost: float
+
+
+_BEFORE = "SELECT * FROM (\n"
+
+
+async def _look_at(
+    conn: Connection, statement: Statement, values: Sequence[Any], limits: Limits
+) -> _Wrapped:
+    """Find out what a query gives and costs, without running it. Errors: Refused; psycopg.Error."""
+    refused = await SQL.list_refused_functions.value(
+        conn, {"names": sorted(statement.names), "allowed": list(HARMLESS_FUNCTIONS)}
+    )
+    if refused:
+        raise Refused(
+            f"The function {refused[0]} may not be used here: it has an effect of its own, or waits.",
+            statement.names[refused[0]],
+        )
+    async with AsyncRawCursor(conn) as cursor:
+        await cursor.execute(f"{_BEFORE}{statement.text}\n) AS q LIMIT 0".encode(), values)
+        description = cursor.description or []
+        if not 1 <= len(description) <= MOST_COLUMNS:
+            raise Refused(f"A query gives 1 to {MOST_COLUMNS} columns, this one gives {len(description)}.")
+        known = [conn.adapters.types.get(column.type_code) for column in description]
+        columns = tuple(
+            Column(column.name, kind.regtype if kind else "text")
+            for column, kind in zip(description, known, strict=True)
+        )
+        given = [
+            f"q.c{number}" if kind and kind.name in _AS_IT_IS else f"left(q.c{number}::text, {MOST_LETTERS + 1})"
+            for number, kind in enumerate(known)
+        ]
+        names = ", ".join(f"c{number}" for number in range(len(given)))
+        wrapped = f"SELECT {', '.join(given)} FROM (\n{statement.text}\n) AS q ({names}) LIMIT {limits.rows + 1}"
+        await cursor.execute(f"EXPLAIN (FORMAT JSON) {wrapped}".encode(), values)
+        row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - EXPLAIN always answers
+    cost = float(row[0][0]["Plan"]["Total Cost"])
+    if cost > limits.cost:
+        raise Refused(
+            f"PostgreSQL reckons that this query costs {cost:,.0f}, and at most {limits.cost:,.0f} is run here. Narrow it,"
+            " by time for instance, join by equal columns, or ask a roll-up."
+        )
+    return _Wrapped(wrapped, columns, cost)
+
+
+async def _fetch(
+    conn: Connection, wrapped: _Wrapped, values: Sequence[Any], limits: Limits
+) -> tuple[tuple[tuple[Any, ...], ...], bool]:
+    """Return the rows, as far as they are taken, and whether there is more of them."""
+    rows: list[tuple[Any, ...]] = []
+    taken, truncated = 0, False
+    async with (
+        AsyncRawCursor(conn) as cursor,
+        aclosing(cursor.stream(wrapped.text.encode(), values)) as stream,
+    ):
+        async for row in stream:
+            taken += sum(len(value) if isinstance(value, str) else _BYTES_OF_A_VALUE for value in row)
+            if len(rows) == limits.rows or taken > limits.bytes:
+                truncated = True
+                break
+            if any(isinstance(value, str) and len(value) > MOST_LETTERS for value in row):
+                truncated = True
+                row = tuple(_cut(value) for value in row)
+            rows.append(row)
+    return tuple(rows), truncated
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:MOST_LETTERS]}…" if isinstance(value, str) and len(value) > MOST_LETTERS else value
+
+
+def _order_values(statement: Statement, parameters: Mapping[str, Any]) -> list[Any]:
+    for name in statement.parameters:
+        if name not in parameters:
+            raise Invalid(f"The query asks for :{name}, which has no value.", f"parameters.{name}")
+    for name, value in parameters.items():
+        if name not in statement.parameters:
+            raise Invalid(f"The query has no :{name}.", f"parameters.{name}")
+        if not isinstance(value, _VALUE_KINDS):
+            raise Invalid(f"{name} needs a text, a number, true, false or null.", f"parameters.{name}")
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid(f"There is a NUL in {name}. Take it out.", f"parameters.{name}")
+    return [parameters[name] for name in statement.parameters]
+
+
+def _explain(error: psycopg.Error, statement: Statement, limits: Limits) -> Refused | Unavailable:
+    """Say what became of a query in PostgreSQL's own words, of which only the first sentence: the rest may quote rows."""
+    if isinstance(error, _SERVER_GONE) or (isinstance(error, psycopg.OperationalError) and not error.sqlstate):
+        return Unavailable("The database went away while the query ran. Try again in a moment.")
+    words = (error.diag.message_primary or str(error).strip())[:_LONGEST_MESSAGE]
+    said = f"{words[:1].upper()}{words[1:]}"
+    place = None
+    if error.diag.statement_position:
+        sent = int(error.diag.statement_position) - 1 - len(_BEFORE)
+        if sent >= len(statement.text):
+            return Refused("The query ends too early: something is missing at its end.", len(statement.text))
+        place = statement.find_place(max(0, sent))
+    match error:
+        case psycopg.errors.QueryCanceled():
+            text = f"Stopped after {limits.seconds:g} s. Narrow the query, by time for instance, or ask a roll-up."
+        case psycopg.errors.OutOfMemory() | psycopg.errors.ProgramLimitExceeded():
+            text = f"Stopped: it needs more memory than a query gets ({words})."
+        case psycopg.errors.ConfigurationLimitExceeded():
+            text = f"Stopped: it needs more room on disk than a query gets ({words})."
+        case psycopg.errors.InsufficientPrivilege():
+            text = f"Not for queries: {words}. The list of tables says what may be read."
+        case psycopg.errors.ReadOnlySqlTransaction():
+            text = f"Only reading is possible: {words}."
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedColumn():
+            text = f"{said}. The list of tables says what there is."
+        case psycopg.errors.IndeterminateDatatype():
+            text = f"{said}. Write its type, like :name::date."
+        case _:
+            text = f"{said}. {error.diag.message_hint or ''}".strip()
+    return Refused(text, place)

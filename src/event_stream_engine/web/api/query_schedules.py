@@ -1,11 +1,11 @@
 """Schedules of saved queries, and what came of their runs."""
 
-from datetime import datetime, time
+from datetime import time
 from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -103,7 +103,7 @@ async def delete_schedule(request: Request, schedule_id: UUID) -> Response:
 
 
 @router.get("/{schedule_id:uuid}/runs/{due_at}/csv")
-async def fetch_result(request: Request, schedule_id: UUID, due_at: datetime) -> Response:
+async def fetch_result(request: Request, schedule_id: UUID, due_at: AwareDatetime) -> Response:
     """The result of a run as CSV, with numbers masked."""
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
         schedule = await query_schedules.load_schedule(conn, schedule_id, person_of(request))

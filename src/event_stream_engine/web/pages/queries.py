@@ -24,12 +24,13 @@ from event_stream_engine.web.resources import resources_of
 from event_stream_engine.workbench import saved_queries
 from event_stream_engine.workbench.parameters import TYPES
 from event_stream_engine.workbench.saved_queries import (
-    LONGEST_SQL,
     MOST_LINES,
     Person,
     SavedQuery,
     Version,
 )
+
+from event_stream_engine.workbench.statement import LONGEST_LETTERS
 
 router = APIRouter(prefix="/reports/queries", include_in_schema=False)
 TAB = "/reports/queries"
@@ -163,7 +164,7 @@ async def _show_editor(request: Request, query_id: UUID | None) -> Response:
         ],
         weekdays=WEEKDAYS,
         types=list(TYPES),
-        longest=LONGEST_SQL,
+        longest=LONGEST_LETTERS,
         zone=resources.settings.timezone,
     )
 

@@ -21,6 +21,7 @@ from event_stream_engine.web.pages import (
     monitoring,
     notifications,
     performance,
+    queries,
     replies,
     rules,
     segments,
@@ -58,5 +59,6 @@ PAGES = tuple(
         incident,
         escalation,
         notifications,
+        queries,
     )
 )

@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0018_saved_queries"
-down_revision = "0013_incidents"
+down_revision = "0017_workbench"
 
 
 def upgrade() -> None:
