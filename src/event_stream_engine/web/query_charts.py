@@ -42,7 +42,9 @@ def chart_result(
         for number, one in enumerate(series):
             value = one.values[place]
             row[f"y{number}"] = value
-            row[f"tip_{tips[number].lower()}"] = format_number(value) if isinstance(value, float) else "no value"
+            row[f"tip_{tips[number].lower()}"] = (
+                format_number(value) if isinstance(value, float) else "no value"
+            )
         rows.append(row)
     layers = _draw_bars(axis, colours) if kind == "bar" else _draw_lines(axis, colours)
     if kind == "line":

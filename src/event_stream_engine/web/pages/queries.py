@@ -29,7 +29,6 @@ from event_stream_engine.workbench.saved_queries import (
     SavedQuery,
     Version,
 )
-
 from event_stream_engine.workbench.statement import LONGEST_LETTERS
 
 router = APIRouter(prefix="/reports/queries", include_in_schema=False)

@@ -150,7 +150,9 @@ async function run() {
   at("cancel").hidden = false;
   try {
     const parameters = readParameters();
-    const values = Object.fromEntries(parameters.map((one) => [one.name, one.default]));
+    const open = parameters.find((one) => one.default === null && one.type !== "text");
+    if (open) throw Object.assign(new Error(`${open.name} needs a value.`), { field: "parameters" });
+    const values = Object.fromEntries(parameters.map((one) => [one.name, one.default ?? ""]));
     result = await send("POST", "/api/v1/queries/run", { sql: text.value, parameters: values }, { signal: running.signal });
     state.textContent = "";
     showResult();
@@ -330,28 +332,29 @@ const list = at("table-list");
 
 function showTables(tables) {
   list.replaceChildren(...tables.map(({ name, description, columns }) => {
-    const insertName = make("button", { type: "button", className: "table-name", textContent: name, dataset: { inserts: name } });
     const rows = columns.map((column) => make("li", {}, make("button", { type: "button", textContent: column.name, dataset: { inserts: column.name } }), make("small", { textContent: column.type })));
-    return make("details", { className: "table" }, make("summary", {}, insertName), make("p", { className: "hint", textContent: description }), make("ul", {}, ...rows));
+    const table = make("details", {}, make("summary", { textContent: name }), make("p", { className: "hint", textContent: description }), make("ul", {}, ...rows));
+    const put = make("button", { type: "button", className: "quiet", textContent: "+", title: `Put ${name} into the text`, dataset: { inserts: name } });
+    put.setAttribute("aria-label", put.title);
+    return make("div", { className: "table" }, table, put);
   }));
 }
 
-list.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-inserts]");
+list.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-inserts]");
   if (!button) return;
-  event.preventDefault(); // the name of a table stands in what opens its columns
   const before = text.value.slice(0, text.selectionStart);
   insert((/[\w"]$/.test(before) ? " " : "") + button.dataset.inserts);
 });
 
 at("table-search").addEventListener("input", ({ target }) => {
   const wanted = target.value.trim().toLowerCase();
-  for (const table of list.children) {
+  for (const table of list.querySelectorAll(".table")) {
     const rows = [...table.querySelectorAll("li")];
-    const isNamed = table.querySelector(".table-name").textContent.includes(wanted);
+    const isNamed = table.querySelector("summary").textContent.includes(wanted);
     const hits = rows.filter((row) => row.firstChild.textContent.toLowerCase().includes(wanted));
     table.hidden = !isNamed && hits.length === 0;
-    table.open = wanted !== "" && hits.length > 0;
+    table.firstChild.open = wanted !== "" && hits.length > 0;
     for (const row of rows) row.hidden = !isNamed && !hits.includes(row);
   }
 });
