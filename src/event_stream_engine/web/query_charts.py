@@ -15,8 +15,8 @@ from event_stream_engine.web.formats import format_number
 MOST_POINTS = 500  # more cannot be told apart on a screen
 _MOST_LABELS = 8
 _LONGEST_LABEL = 18
-_COLOURS = ("accent", "muted", "warning", "delivered", "failed")
-_STATUS_COLOURS = ("delivered", "in_flight", "failed")  # the same colour for the same thing everywhere
+_COLOURS = ("accent", "ink", "muted")  # those of states are for states
+_STATUS_COLOURS = ("delivered", "in_flight", "failed")  # the same thing has the same colour everywhere
 
 
 @dataclass(frozen=True, slots=True)

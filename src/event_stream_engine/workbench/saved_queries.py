@@ -20,7 +20,7 @@ SQL = load_queries(__package__)
 MOST_VERSIONS = 50
 MOST_OWN = 500
 CHART_KINDS = ("bar", "line")
-MOST_LINES = 5  # of a chart; more cannot be told apart
+MOST_LINES = 3  # of a chart; more cannot be told apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from starlette.responses import Response
 from event_stream_engine.access.roles import Principal, Role
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant
+from event_stream_engine.web.api.queries import describe_result, may_see_numbers, while_connected
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.workbench import saved_queries
-from event_stream_engine.workbench.parameters import Parameter, Value
+from event_stream_engine.workbench.asking import ask
+from event_stream_engine.workbench.parameters import Parameter, Value, read_values
 from event_stream_engine.workbench.saved_queries import ChartChoice, Draft, Person, SavedQuery, Version
 
 router = APIRouter(prefix="/queries", tags=["queries"])
@@ -69,6 +71,14 @@ class QueryChange(QueryBody):
     version: int
 
 
+class ValuesBody(BaseModel):
+    """Values of parameters by name; what is left out or null has its default."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    parameters: dict[str, Value | None] = {}
+
+
 @router.get("")
 async def list_queries(request: Request) -> dict[str, Any]:
     """Queries that are shipped, shared, or your own, by name."""
@@ -115,6 +125,25 @@ async def delete_query(request: Request, query_id: UUID) -> Response:
     async with resources.pool.connection() as conn, transaction(conn):
         await saved_queries.delete_query(conn, person_of(request), query_id, resources.clock.now())
     return Response(status_code=204)
+
+
+@router.post("/{query_id:uuid}/run")
+async def run_saved_query(request: Request, query_id: UUID, body: ValuesBody) -> dict[str, Any]:
+    """Run a saved query, within the limits of all queries. Viewers see numbers masked. Each run is recorded in the audit trail."""
+    resources = resources_of(request)
+    async with resources.pool.connection() as conn:
+        query = await saved_queries.load_query(conn, query_id, person_of(request))
+    asking = ask(
+        resources.readers,
+        resources.pool,
+        resources.clock,
+        actor_of(request),
+        query.sql,
+        read_values(query.parameters, body.parameters),
+        sees_numbers=may_see_numbers(request),
+        subject=f"query:{query_id}",
+    )
+    return describe_result(await while_connected(request, asking))
 
 
 def person_of(request: Request) -> Person:

@@ -5,7 +5,7 @@ import { send } from "./requests.js";
 
 const MOST_SHOWN = 1000; // rows in the table; the CSV has all that came
 const MOST_DRAWN = 500;
-const MOST_LINES = 5;
+const MOST_LINES = 3;
 const NUMBERS = /^(smallint|integer|bigint|numeric|real|double precision)/;
 
 const form = document.getElementById("query-form");
@@ -116,15 +116,16 @@ text.addEventListener("keydown", (event) => {
 });
 text.addEventListener("input", showParameters);
 
-/** Say where in the text a fault is, and select the word there. */
-function pointAt(position) {
+/** Say where in the text a fault is, counted in letters, and select the word there. */
+function pointAt(letters) {
+  const position = [...text.value].slice(0, letters).join("").length;
   const before = text.value.slice(0, position).split("\n");
   const length = /^\w+|^[\s\S]/.exec(text.value.slice(position))?.[0].length ?? 0;
   text.focus();
   text.setSelectionRange(position, position + length);
   const lineHeight = parseFloat(getComputedStyle(text).lineHeight);
   text.scrollTop = Math.max(0, (before.length - 3) * lineHeight);
-  return `Line ${before.length}, column ${before.at(-1).length + 1}: `;
+  return `Line ${before.length}, column ${[...before.at(-1)].length + 1}: `;
 }
 
 function tellFault(fault) {
@@ -359,5 +360,5 @@ at("table-search").addEventListener("input", ({ target }) => {
   }
 });
 
-send("GET", list.dataset.tables).then(({ tables }) => showTables(tables), (fault) => (list.firstElementChild.textContent = fault.message));
+send("GET", list.dataset.tables).then(({ items }) => showTables(items), (fault) => (list.firstElementChild.textContent = fault.message));
 showParameters();
