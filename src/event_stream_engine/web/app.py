@@ -47,6 +47,7 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    queries,
     replies,
     resources,
     rules,
@@ -69,6 +70,7 @@ from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
+from event_stream_engine.workbench.readers import open_readers
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
@@ -93,7 +95,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         ) as pool:
             live = Feed(pool, write_step)
             watch = HealthWatch(database_url, clock)
-            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            readers = open_readers(settings, database_url)
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake, readers)
             app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock, meters.stored)
             vitals = Vitals(process, pool, clock, intake, meters)
@@ -160,6 +163,7 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
+        queries,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)
