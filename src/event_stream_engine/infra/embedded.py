@@ -76,20 +76,31 @@ def find_postmaster_pid(data_dir: Path) -> int | None:
     return _cluster(data_dir, None, None).find_postmaster()
 
 
-def confine_backend(host: str, pid: int, role: str) -> None:
-    """Bound the memory of a session's process and let others go first, where the server is on this machine and ours.
+async def confine_backend(host: str, pid: int, role: str) -> None:
+    """Bound the memory of a session's process and let others go first, where its server is on this machine.
 
     PostgreSQL itself bounds neither: a text may grow to 1 GB, and an aggregate of such texts without end. Beyond the limit
-    the session gets "out of memory" and the server lives on. Does nothing where it may not, or when the process is
+    the session gets "out of memory" and the server lives on. Does nothing where it may not, or where that process is
     another one, as in another container.
     """
     if not host.startswith("/"):
         return
     with suppress(OSError):
-        title = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if title.startswith(b"postgres: ") and role.encode() in title:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()  # noqa: ASYNC240 - no disk behind it
+        if not title.startswith(b"postgres: ") or role.encode() not in title:
+            return
+        os.setpriority(os.PRIO_PROCESS, pid, LOW_PRIORITY)
+        try:
             resource.prlimit(pid, resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
-            os.setpriority(os.PRIO_PROCESS, pid, LOW_PRIORITY)
+        except PermissionError:  # root in a container may not, but who runs the server may
+            owner = os.stat(f"/proc/{pid}")
+            limiting = await asyncio.create_subprocess_exec(
+                *("setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--"),
+                *("prlimit", f"--pid={pid}", f"--data={MOST_MEMORY_BYTES}"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await limiting.wait()
 
 
 def find_system_postgres(major: int) -> Path | None:

@@ -47,6 +47,7 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    queries,
     query_schedules,
     replies,
     resources,
@@ -71,6 +72,7 @@ from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
+from event_stream_engine.workbench.readers import open_readers
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
@@ -95,7 +97,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         ) as pool:
             live = Feed(pool, write_step)
             watch = HealthWatch(database_url, clock)
-            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            readers = open_readers(settings, database_url)
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake, readers)
             app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock, meters.stored)
             vitals = Vitals(process, pool, clock, intake, meters)
@@ -162,6 +165,7 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
+        queries,
         saved_queries,
         query_schedules,
     ):

@@ -12,14 +12,17 @@ SELECT pg_advisory_xact_lock(hashtextextended('workbench logins', 0));
 SELECT coalesce(array_agg(rolname::text), '{}') FROM pg_roles WHERE rolname = ANY (%(names)s);
 
 -- name: list_usable_logins :one
--- for: which of some roles may log in and read their schema, and nothing that they should not
--- in: names text[], schemas text[] (of each)
+-- for: which of some roles may log in and read all views of their schemas
+-- in: names text[], schemas text[] (of each, with commas between them)
 -- out: an array of names
--- note: a superuser could do anything, so it does not count
+-- note: a superuser could do anything, so it does not count. An upgrade may have brought views that were not granted yet
 SELECT coalesce(array_agg(r.rolname::text), '{}')
-FROM unnest(%(names)s::text[], %(schemas)s::text[]) AS wanted (name, schema) JOIN pg_roles r ON r.rolname = wanted.name
-WHERE r.rolcanlogin AND NOT r.rolsuper AND has_database_privilege(r.oid, current_database(), 'CONNECT')
-  AND has_table_privilege(r.oid, wanted.schema || '.users', 'SELECT') AND has_table_privilege(r.oid, 'reading.campaigns', 'SELECT');
+FROM unnest(%(names)s::text[], %(schemas)s::text[]) AS wanted (name, schemas) JOIN pg_roles r ON r.rolname = wanted.name
+WHERE r.rolcanlogin AND NOT r.rolsuper AND has_database_privilege(r.oid, current_database(), 'CONNECT') AND NOT EXISTS (
+    SELECT FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'v'
+    WHERE n.nspname = ANY (string_to_array(wanted.schemas, ','))
+      AND NOT (has_schema_privilege(r.oid, n.oid, 'USAGE') AND coalesce(has_table_privilege(r.oid, c.oid, 'SELECT'), true))
+);
 
 -- name: load_maker :one
 -- for: what may be set for a role

@@ -120,7 +120,7 @@ class Readers:
         if conn.info.parameter_status("is_superuser") == "on":
             await conn.close()
             raise Denied(f"{reader.name} is a superuser, so nothing is run as it. ALTER ROLE … NOSUPERUSER.")
-        confine_backend(conn.info.host, conn.info.backend_pid, reader.name)
+        await confine_backend(conn.info.host, conn.info.backend_pid, reader.name)
         return conn
 
 
@@ -145,11 +145,13 @@ def derive_password(secret_key: str, name: str) -> str:
 
 
 async def find_lacking(conn: Connection) -> list[str]:
-    """Return the logins of this database that are not there, may not log in or may not read, by name."""
+    """Return the logins of this database that are not there, may not log in or may not read all, by name."""
     readers = name_readers(conn.info.dbname)
-    found = await SQL.list_usable_logins.value(
-        conn, {"names": [reader.name for reader in readers], "schemas": [reader.schemas[0] for reader in readers]}
-    )
+    values = {
+        "names": [reader.name for reader in readers],
+        "schemas": [",".join(reader.schemas) for reader in readers],
+    }
+    found = await SQL.list_usable_logins.value(conn, values)
     return [reader.name for reader in readers if reader.name not in found]
 
 

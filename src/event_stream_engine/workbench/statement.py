@@ -6,9 +6,10 @@ that, and SQL can write a name in three ways: plain, "quoted" and U&"escaped"; t
 with escapes, whose end is hard to tell (a string on the next line continues E'…' and takes on its escapes).
 """
 
+import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from event_stream_engine.kernel.errors import Invalid
@@ -26,13 +27,14 @@ HARMLESS_FUNCTIONS = (
     "bernoulli",
     "clock_timestamp",
     "gen_random_uuid",
+    "pg_stat_statements",  # the view of ours; the function of that name is in no schema that is looked up
     "random",
     "random_normal",
     "system",
     "timeofday",
     "uuidv4",
     "uuidv7",
-) + tuple(ALLOWED_SYSTEM_NAMES)
+)
 # Not volatile by its marks, and harmful: an id of a transaction holds up the log's readers until it ends; `…_to_xml` runs
 # SQL of its own, and reads whole tables into memory.
 _HARMFUL = re.compile(r"txid_.*|.*_to_xml(schema)?|.*_to_xml_and_xmlschema|lo_.*|dblink.*")
@@ -71,11 +73,13 @@ class Statement:
     text: str
     parameters: tuple[str, ...]
     names: Mapping[str, int]
-    _moved: tuple[tuple[int, int], ...]  # places in `text` and in the person's, from which on the two differ alike
+    _moved: tuple[
+        tuple[int, int], ...
+    ]  # places in `text` and in the person's, from which on the two differ alike
 
     def find_place(self, position: int) -> int:
         """Return where in the person's text a place of `text` is."""
-        there, here = self._moved[bisect_right(self._moved, (position, len(self.text) * 2)) - 1]
+        there, here = self._moved[bisect_right(self._moved, (position, math.inf)) - 1]
         return here + position - there
 
 
@@ -92,44 +96,52 @@ def read_statement(text: str) -> Statement:
         raise Refused(f"At most {LONGEST_LETTERS:,} characters are taken, this has {len(text):,}.")
     if "\0" in text:
         raise Refused("There is a NUL in this text. Take it out.", text.index("\0"))
+    tokens = list(_read_tokens(text))
+    words = [token for token in tokens if token.kind != "blank"]
+    _check_shape(words, len(text))
+    names: dict[str, int] = {}
+    parameters: list[str] = []
+    for token in words:
+        if token.kind in ("word", "quoted"):
+            names.setdefault(_check_name(token), token.place)
+        elif token.kind == "parameter" and token.text[1:] not in parameters:
+            parameters.append(token.text[1:])
+        elif token.kind == "position":
+            raise Refused("Write parameters as :name, not as $1.", token.place)
     pieces: list[str] = []
     moved, length = [(0, 0)], 0
-    parameters: list[str] = []
-    names: dict[str, int] = {}
-    depth, is_over, is_begun = 0, False, False
-    for token in _read_tokens(text):
+    for token in tokens:
         piece = token.text
-        if token.kind == "blank":
-            pass
-        elif is_over:
-            raise Refused("One statement at a time: there is something after the semicolon.", token.place)
+        if token.kind == "parameter":
+            piece = f"${parameters.index(piece[1:]) + 1}"
         elif token.kind == "end":
-            is_over, piece = True, " "
-        else:
-            if not is_begun and token.kind != "open":
-                is_begun = True
-                _check_first_word(token)
-            if token.kind in ("word", "quoted"):
-                names.setdefault(_check_name(token), token.place)
-            elif token.kind == "parameter":
-                name = token.text[1:]
-                if name not in parameters:
-                    parameters.append(name)
-                piece = f"${parameters.index(name) + 1}"
-            elif token.kind == "position":
-                raise Refused("Write parameters as :name, not as $1.", token.place)
-            depth += (token.kind == "open") - (token.kind == "close")
-            if depth < 0:
-                raise Refused("This parenthesis closes none.", token.place)
+            piece = ""
         pieces.append(piece)
         length += len(piece)
         if len(piece) != len(token.text):
             moved.append((length, token.place + len(token.text)))
-    if not is_begun:
-        raise Refused("There is no query here. Write one that begins with SELECT or WITH.")
-    if depth:
-        raise Refused("A parenthesis is not closed.", len(text))
     return Statement("".join(pieces), tuple(parameters), names, tuple(moved))
+
+
+def _check_shape(words: Sequence[_Token], length: int) -> None:
+    """See that there is one query, whole, so that it can stand in parentheses."""
+    first = next((token for token in words if token.kind not in ("open", "end")), None)
+    if first is None:
+        raise Refused("There is no query here. Write one that begins with SELECT or WITH.")
+    if first.text.lower() not in FIRST_WORDS:
+        shown = first.text if len(first.text) <= 30 else f"{first.text[:30]}…"
+        raise Refused(
+            f"Only a query can be run: SELECT, WITH, VALUES or TABLE. This begins with {shown}.", first.place
+        )
+    depth = 0
+    for number, token in enumerate(words):
+        depth += (token.kind == "open") - (token.kind == "close")
+        if depth < 0:
+            raise Refused("This parenthesis closes none.", token.place)
+        if token.kind == "end" and number + 1 < len(words):
+            raise Refused("One statement at a time: there is something after this semicolon.", token.place)
+    if depth:
+        raise Refused("A parenthesis is not closed.", length)
 
 
 def _read_tokens(text: str) -> Iterator[_Token]:
@@ -144,7 +156,8 @@ def _read_tokens(text: str) -> Iterator[_Token]:
             kind, end = "blank", _find_comment_end(text, place)
         elif kind == "escaped":
             raise Refused(
-                "Names and strings with escapes, E'…' and U&\"…\", are not taken. Write the letters, or chr(10).", place
+                "Names and strings with escapes, E'…' and U&\"…\", are not taken. Write the letters, or chr(10).",
+                place,
             )
         elif kind == "other" and text[place] in "'\"":
             raise Refused("This quotation mark has no end.", place)
@@ -160,12 +173,6 @@ def _find_comment_end(text: str, place: int) -> int:
         if depth == 0:
             return edge.end()
     raise Refused("This comment has no end.", place)
-
-
-def _check_first_word(token: _Token) -> None:
-    if token.text.lower() not in FIRST_WORDS:
-        shown = token.text if len(token.text) <= 30 else f"{token.text[:30]}…"
-        raise Refused(f"Only a query can be run: SELECT, WITH, VALUES or TABLE. This begins with {shown}.", token.place)
 
 
 def _check_name(token: _Token) -> str:
