@@ -145,6 +145,10 @@ def test_csv_opens_as_text_whatever_a_name_begins_with() -> None:
     csv, is_whole = write_csv([Column("=name", "text")], [(one,) for one in hostile], 10_000)
     assert is_whole
     assert csv.splitlines()[0] == "'=name"
+    assert write_csv([Column("a", "text")], [("+14155551234",), ("\u200b＝1",)], 99)[0].splitlines()[1:] == [
+        "+14155551234",
+        "'\u200b＝1",
+    ]
     assert csv.count("'=cmd|") == csv.count("'  =1+1") == csv.count("'\t=1+1") == csv.count("'@SUM") == 1
     assert '"say ""hi"", then"' in csv
 

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +14,8 @@ from event_stream_engine.workbench.running import Column
 
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60  # of a value in a message
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = "=+-@＝＋－＠"
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)  # a signed number runs nothing
 
 
 def write_value(value: Any) -> str:
@@ -60,8 +63,10 @@ def _write_row(row: Sequence[Any]) -> str:
 
 
 def _guard(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run; it looks past blanks at the beginning."""
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
+    """Put an apostrophe before what a spreadsheet would run as a formula, also behind blanks and what cannot be seen."""
+    seen = next((letter for letter in text if unicodedata.category(letter)[0] not in "ZC"), "")
+    is_formula = seen in _FORMULA or text.startswith(("\t", "\r", "\n"))
+    return f"'{text}" if seen and is_formula and not _NUMBER.fullmatch(text) else text
 
 
 def _shorten(text: str) -> str:

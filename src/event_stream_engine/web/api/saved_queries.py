@@ -139,7 +139,7 @@ async def run_saved_query(request: Request, query_id: UUID, body: ValuesBody) ->
         resources.clock,
         actor_of(request),
         query.sql,
-        read_values(query.parameters, body.parameters),
+        parameters=read_values(query.parameters, body.parameters),
         sees_numbers=may_see_numbers(request),
         subject=f"query:{query_id}",
     )

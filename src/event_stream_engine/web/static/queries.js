@@ -173,28 +173,32 @@ at("cancel").addEventListener("click", () => running?.abort());
 
 const isNumber = (column) => NUMBERS.test(column.type);
 
-function write(value) {
+const inZone = new Intl.DateTimeFormat("sv-SE", { timeZone: at("result-state").dataset.zone, dateStyle: "short", timeStyle: "medium" });
+
+/** Write a value for people: instants by the workspace's clock, all else as it came. */
+function write(value, column) {
   if (value === null) return "–";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return column.type === "timestamp with time zone" && !Number.isNaN(Date.parse(value)) ? inZone.format(new Date(value)) : String(value);
 }
 
 function showResult() {
   const { columns, rows, truncated, duration_ms: took } = result;
   const count = `${rows.length.toLocaleString("en")} row${rows.length === 1 ? "" : "s"}`;
   at("result").hidden = false;
-  at("result-state").textContent = `${count} in ${took < 1000 ? `${Math.max(1, Math.round(took))} ms` : `${(took / 1000).toFixed(1)} s`}`;
+  const hasInstants = columns.some(({ type }) => type === "timestamp with time zone");
+  at("result-state").textContent = `${count} in ${took < 1000 ? `${Math.max(1, Math.round(took))} ms` : `${(took / 1000).toFixed(1)} s`}${hasInstants ? `; times are ${at("result-state").dataset.zone}` : ""}`;
   const cut = at("result-cut");
   cut.hidden = !truncated && rows.length <= MOST_SHOWN;
   cut.textContent = truncated
     ? `Truncated: there is more than these ${count}. Narrow the query, or add LIMIT.`
     : `The first ${MOST_SHOWN.toLocaleString("en")} of ${count} are shown; the CSV has all of them.`;
   const head = make("tr", {}, ...columns.map((column) => {
-    const cell = make("th", { scope: "col", className: isNumber(column) ? "number" : "text", title: column.type }, make("button", { type: "button", textContent: column.name }));
-    return cell;
+    const button = make("button", { type: "button", textContent: column.name });
+    return make("th", { scope: "col", className: isNumber(column) ? "number" : "text", title: column.type }, button);
   }));
   const body = rows.slice(0, MOST_SHOWN).map((row) => make("tr", {}, ...row.map((value, place) => {
-    const cell = make("td", { className: isNumber(columns[place]) ? "number" : "text", textContent: write(value) });
-    cell.dataset.value = value === null ? "" : write(value);
+    const cell = make("td", { className: isNumber(columns[place]) ? "number" : "text", textContent: write(value, columns[place]) });
+    cell.dataset.value = value ?? "";
     if (value === null) cell.classList.add("none");
     return cell;
   })));
@@ -244,7 +248,7 @@ async function draw(canDraw = true) {
   const drawn = rows.slice(0, MOST_DRAWN);
   const take = (name) => {
     const column = columns.findIndex((one) => one.name === name);
-    return { name, values: drawn.map((row) => (typeof row[column] === "object" && row[column] !== null ? JSON.stringify(row[column]) : row[column])) };
+    return { name, values: drawn.map((row) => row[column]) };
   };
   try {
     const { spec, rows: points, summary, nothing, colours } = await send("POST", "/reports/queries/chart", { kind: choice.kind, x: take(choice.x), y: choice.y.map(take) });
@@ -268,8 +272,9 @@ document.querySelector(".chart-choice").addEventListener("change", () => draw())
 /** A spreadsheet runs what begins like a formula: an apostrophe makes it a text, as in the files of exports. */
 function guard(value) {
   if (typeof value === "number") return String(value);
-  const raw = value === null ? "" : write(value);
-  return /^\s*[=+\-@]|^[\t\r\n]/.test(raw) && Number.isNaN(Number(raw)) ? `'${raw}` : raw;
+  const raw = String(value ?? "");
+  const isFormula = /^(?:[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|[\t\r\n])/u.test(raw);
+  return isFormula && !/^[+-]?\d+(?:\.\d+)?$/.test(raw) ? `'${raw}` : raw;
 }
 
 at("result-csv").addEventListener("click", () => {
