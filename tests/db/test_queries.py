@@ -47,7 +47,7 @@ DOCUMENT = {
     ],
 }
 # Short, so that what has to be stopped is stopped soon.
-TIGHT = Limits(seconds=1)
+TIGHT = Limits(seconds=0.5)
 FILL = """
 INSERT INTO segments (id, name, filter, created_at, updated_at) VALUES ('00000000-0000-4000-8000-000000000001', 'All', '{}', now(), now());
 INSERT INTO users (phone_e164, attributes, consent_state, created_at, updated_at)

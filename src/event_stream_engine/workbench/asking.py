@@ -13,7 +13,8 @@ from event_stream_engine.workbench.readers import Readers
 from event_stream_engine.workbench.running import ON_SCREEN, Limits, Result, run
 
 _LONGEST_TEXT = 4_000
-_DIGITS = re.compile(r"\d(?:[\s().-]?\d){5,}")  # may be a person's number, which the trail never holds
+# What may be a person's number, which the trail never holds: six digits or more, but no date.
+_DIGITS = re.compile(r"(?<![\d-])(?!\d{4}-\d\d-\d\d(?!\d))\d(?:[\s().-]{0,2}\d){5,}")
 
 
 async def ask(

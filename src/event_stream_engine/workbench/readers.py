@@ -27,8 +27,8 @@ SQL = load_queries(__package__)
 PLACES = 2  # queries at once of each kind in one process
 CONNECTION_LIMIT = 8  # of each kind over all processes
 WAIT_SECONDS = 5.0
-# One hash or sort in memory takes 16 MB; what is larger goes to disk, up to 1 GB.
-TEMPORARY_FILES = "1GB"
+# One hash or sort in memory takes 16 MB; what is larger goes to disk, up to 256 MB.
+TEMPORARY_FILES = "256MB"
 SESSION: Mapping[str, str] = {
     "default_transaction_read_only": "on",
     "lock_timeout": "2000",

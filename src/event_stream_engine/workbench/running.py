@@ -22,7 +22,9 @@ from event_stream_engine.workbench.statement import HARMLESS_FUNCTIONS, Refused,
 
 SQL = load_queries(__package__)
 MOST_COLUMNS = 200
-MOST_LETTERS = 20_000  # of one value
+MOST_LETTERS = 20_000  # of one value …
+MOST_ROW_LETTERS = 400_000  # … and of a row: shared among its columns that are text
+_CHUNK_ROWS = 50
 _VALUE_KINDS = (str, int, float, bool, Decimal, datetime, date, time_of_day, timedelta, UUID, type(None))
 # What is of bounded size travels as it is, everything else as text, so that it can be cut before it leaves the server.
 _AS_IT_IS = frozenset(
@@ -108,6 +110,7 @@ async def run(
 class _Wrapped:
     text: str
     columns: tuple[Column, ...]
+    letters: int  # of a text, at most
     cost: float
 
 
@@ -137,10 +140,10 @@ async def _look_at(conn: Connection, statement: Statement, values: Sequence[Any]
             )
             for column, kind in zip(description, known, strict=True)
         )
+        texts = sum(column.type_code not in _AS_IT_IS for column in description)
+        letters = min(MOST_LETTERS, MOST_ROW_LETTERS // max(1, texts))
         given = [
-            f"q.c{number}"
-            if column.type_code in _AS_IT_IS
-            else f"left(q.c{number}::text, {MOST_LETTERS + 1})"
+            f"q.c{number}" if column.type_code in _AS_IT_IS else f"left(q.c{number}::text, {letters + 1})"
             for number, column in enumerate(description)
         ]
         names = ", ".join(f"c{number}" for number in range(len(given)))
@@ -157,7 +160,7 @@ async def _look_at(conn: Connection, statement: Statement, values: Sequence[Any]
             f"PostgreSQL reckons that this query costs {cost:,.0f}, and at most {limits.cost:,.0f} is run here. Narrow it,"
             " by time for instance, join by equal columns, or ask a roll-up."
         )
-    return _Wrapped(wrapped, columns, cost)
+    return _Wrapped(wrapped, columns, letters, cost)
 
 
 async def _fetch(
@@ -166,22 +169,28 @@ async def _fetch(
     """Return the rows, as far as they are taken, and whether there is more of them."""
     rows: list[tuple[Any, ...]] = []
     taken, truncated = 0, False
+    size = _CHUNK_ROWS if psycopg.capabilities.has_stream_chunked() else 1
     async with AsyncRawCursor(conn) as cursor:
-        stream = cast("AsyncGenerator[tuple[Any, ...]]", cursor.stream(wrapped.text.encode(), values))
+        stream = cast(
+            "AsyncGenerator[tuple[Any, ...]]", cursor.stream(wrapped.text.encode(), values, size=size)
+        )
         async with aclosing(stream):  # left early, it ends the query
             async for row in stream:
                 taken += sum(len(value) if isinstance(value, str) else _BYTES_OF_A_VALUE for value in row)
                 if len(rows) == limits.rows or taken > limits.bytes:
                     truncated = True
                     break
-                shown = tuple(_cut(value) for value in row)
+                shown = tuple(
+                    f"{value[: wrapped.letters]}…"
+                    if isinstance(value, str) and len(value) > wrapped.letters
+                    else value
+                    for value in row
+                )
                 truncated = truncated or shown != row
                 rows.append(shown)
+                if len(rows) % _CHUNK_ROWS == 0:
+                    await asyncio.sleep(0)  # webhooks come in by the same loop
     return tuple(rows), truncated
-
-
-def _cut(value: Any) -> Any:
-    return f"{value[:MOST_LETTERS]}…" if isinstance(value, str) and len(value) > MOST_LETTERS else value
 
 
 def _order_values(statement: Statement, parameters: Mapping[str, Any]) -> list[Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from event_stream_engine.kernel.errors import Invalid
 
-LONGEST_LETTERS = 50_000
+LONGEST_LETTERS = 20_000
 FIRST_WORDS = ("select", "with", "values", "table")
 # Of what begins with pg_: our two views, the schema's name, and what only formats a value.
 ALLOWED_SYSTEM_NAMES = frozenset(
