@@ -11,7 +11,7 @@ from starlette.responses import Response
 from event_stream_engine.access.roles import Principal, Role
 from event_stream_engine.infra.database import snapshot, transaction
 from event_stream_engine.kernel.clock import format_instant
-from event_stream_engine.web.api.queries import describe_result, may_see_numbers, while_connected
+from event_stream_engine.web.api.queries import answer_result, may_see_numbers, while_connected
 from event_stream_engine.web.auth import actor_of, require_role
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.workbench import saved_queries
@@ -127,8 +127,8 @@ async def delete_query(request: Request, query_id: UUID) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{query_id:uuid}/run")
-async def run_saved_query(request: Request, query_id: UUID, body: ValuesBody) -> dict[str, Any]:
+@router.post("/{query_id:uuid}/run", response_class=Response)
+async def run_saved_query(request: Request, query_id: UUID, body: ValuesBody) -> Response:
     """Run a saved query, within the limits of all queries. Viewers see numbers masked. Each run is recorded in the audit trail."""
     resources = resources_of(request)
     async with resources.pool.connection() as conn:
@@ -143,7 +143,7 @@ async def run_saved_query(request: Request, query_id: UUID, body: ValuesBody) ->
         sees_numbers=may_see_numbers(request),
         subject=f"query:{query_id}",
     )
-    return describe_result(await while_connected(request, asking))
+    return await answer_result(await while_connected(request, asking))
 
 
 def person_of(request: Request) -> Person:
