@@ -147,7 +147,9 @@ def compose_routes() -> FastAPI:
         database,
         resources,
     )
-    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
+    # What has a name before what has an id.
+    about_incidents = (incident_policy, incidents, incident_reports)
+    about_queries = (queries, query_schedules, saved_queries)
     for api in (
         *figures,
         feed,
@@ -165,9 +167,7 @@ def compose_routes() -> FastAPI:
         silences,
         *about_incidents,
         notifications,
-        queries,
-        saved_queries,
-        query_schedules,
+        *about_queries,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

@@ -67,7 +67,7 @@ async def create_schedule(request: Request, body: NewScheduleBody) -> dict[str, 
     return describe_schedule(schedule, person)
 
 
-@router.get("/{schedule_id:uuid}")
+@router.get("/{schedule_id}")
 async def show_schedule(request: Request, schedule_id: UUID) -> dict[str, Any]:
     """One schedule with its last runs."""
     person = person_of(request)
@@ -77,7 +77,7 @@ async def show_schedule(request: Request, schedule_id: UUID) -> dict[str, Any]:
     return describe_schedule(schedule, person) | {"runs": [_describe_run(run) for run in runs]}
 
 
-@router.put("/{schedule_id:uuid}", dependencies=MAY_SAVE)
+@router.put("/{schedule_id}", dependencies=MAY_SAVE)
 async def change_schedule(request: Request, schedule_id: UUID, body: ScheduleBody) -> dict[str, Any]:
     """Change when a query runs and who is told."""
     resources, person = resources_of(request), person_of(request)
@@ -93,7 +93,7 @@ async def change_schedule(request: Request, schedule_id: UUID, body: ScheduleBod
     return describe_schedule(schedule, person)
 
 
-@router.delete("/{schedule_id:uuid}", status_code=204, dependencies=MAY_SAVE)
+@router.delete("/{schedule_id}", status_code=204, dependencies=MAY_SAVE)
 async def delete_schedule(request: Request, schedule_id: UUID) -> Response:
     """Let a query no longer run by itself; the results of its runs go, too."""
     resources = resources_of(request)
@@ -102,7 +102,7 @@ async def delete_schedule(request: Request, schedule_id: UUID) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/{schedule_id:uuid}/runs/{due_at}/csv")
+@router.get("/{schedule_id}/runs/{due_at}/csv")
 async def fetch_result(request: Request, schedule_id: UUID, due_at: AwareDatetime) -> Response:
     """The result of a run as CSV, with numbers masked."""
     async with resources_of(request).pool.connection() as conn, snapshot(conn):
