@@ -68,8 +68,8 @@ async def test_a_query_is_corrected_run_drawn_and_taken_away(engine: RunningEngi
     await expect(cells.nth(1)).to_have_text("24")
 
     # It is drawn, and taken away as a file that a spreadsheet reads as data.
-    await page.get_by_label("Chart", exact=True).select_option("line")
-    await page.get_by_label("along").select_option("place")
+    await page.get_by_label("Kind of chart").select_option("line")
+    await page.get_by_label("Column along the axis").select_option("place")
     await expect(page.locator("#result-chart svg")).to_be_visible(timeout=RUN_MS)
     async with page.expect_download() as started:
         await page.get_by_role("button", name="CSV of these rows").click()
@@ -86,7 +86,7 @@ async def test_a_query_is_saved_with_its_chart_shared_and_scheduled(
     await editor.fill(SQL)
     await give_factor(page)
     await page.get_by_role("button", name="Run", exact=True).click()
-    await page.get_by_label("Chart", exact=True).select_option("line", timeout=RUN_MS)
+    await page.get_by_label("Kind of chart").select_option("line", timeout=RUN_MS)
 
     # It is saved and shared, and comes back with its parameter and its chart.
     await page.get_by_label("Name", exact=True).fill("Doubles")
@@ -96,7 +96,7 @@ async def test_a_query_is_saved_with_its_chart_shared_and_scheduled(
     await expect(page.locator(".page-head")).to_contain_text("shared with everybody")
     await expect(page.get_by_label("factor", exact=True)).to_have_value("2")
     await page.get_by_role("button", name="Run", exact=True).click()
-    await expect(page.get_by_label("Chart", exact=True)).to_have_value("line", timeout=RUN_MS)
+    await expect(page.get_by_label("Kind of chart")).to_have_value("line", timeout=RUN_MS)
     await expect(page.locator("#result-chart svg")).to_be_visible(timeout=RUN_MS)
 
     # It is scheduled, once there is somebody to tell.

@@ -37,7 +37,7 @@ def divide(questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
 
 
 async def read(conn: Connection, questions: Sequence[Question], now: datetime) -> Mapping[Question, Measured]:
-    """Return the last number of each query that a rule asks for, as the scheduler has read it."""
+    """Return the last number of each query that a rule asks for, as a worker has read it."""
     asked = await SQL.list_query_readings.many(conn, _Asked)
     return dict.fromkeys(questions, Measured([_judge(one, now) for one in asked]))
 

@@ -1,10 +1,11 @@
-"""The scheduler: runs people's queries when they are due, and reads the numbers alert rules ask queries for.
+"""People's queries at work: run when they are due, and read for the alert rules that ask for their number.
 
-Every worker runs it, and each thing that is due is claimed by one of them.
+Every worker does both, and each thing that is due is claimed by one of them.
 """
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -32,24 +33,54 @@ _logger = logging.getLogger(__name__)
 async def run_scheduler(
     settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
 ) -> None:
-    """Do what is due until told to stop; a lost database is waited for."""
+    """Run the queries that are due until told to stop."""
     readers = open_readers(settings, url)
+
+    async def step(conn: Connection) -> bool:
+        return await run_next_query(conn, readers, settings.timezone, clock)
+
+    async def clear(conn: Connection) -> None:
+        await query_runs.forget_runs(conn, clock.now())
+
+    await _repeat(url, clock, stopping, came_round, step=step, clear=clear)
+
+
+async def run_number_reader(
+    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+) -> None:
+    """Read the numbers that alert rules ask for until told to stop; beside the schedules, which may take long."""
+    readers = open_readers(settings, url)
+
+    async def step(conn: Connection) -> bool:
+        return await read_next_number(conn, readers, clock)
+
+    await _repeat(url, clock, stopping, came_round, step=step, clear=query_readings.forget_readings)
+
+
+async def _repeat(
+    url: str,
+    clock: Clock,
+    stopping: asyncio.Event,
+    came_round: CameRound,
+    *,
+    step: Callable[[Connection], Awaitable[bool]],
+    clear: Callable[[Connection], Awaitable[None]],
+) -> None:
+    """Take steps while there is something due, and look for it again and again; a lost database is waited for."""
     clear_at = clock.now()
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-scheduler", statement_timeout_ms=30_000) as conn:
                 while not stopping.is_set():
-                    has_read = await read_next_number(conn, readers, clock)
-                    has_run = await run_next_query(conn, readers, settings.timezone, clock)
+                    was_due = await step(conn)
                     if clock.now() >= clear_at:
-                        await query_runs.forget_runs(conn, clock.now())
-                        await query_readings.forget_readings(conn)
+                        await clear(conn)
                         clear_at = clock.now() + CLEAR_EVERY
                     came_round()
-                    if not (has_read or has_run):
+                    if not was_due:
                         await pause(stopping, LOOK_SECONDS)
         except psycopg.Error as error:
-            _logger.warning("scheduled queries wait for the database: %s", type(error).__name__)
+            _logger.warning("people's queries wait for the database: %s", type(error).__name__)
             await pause(stopping, LOOK_SECONDS)
 
 
