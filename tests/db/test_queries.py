@@ -5,10 +5,12 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from event_stream_engine.cli.session import prepare_database
 from event_stream_engine.infra.database import connect
 from event_stream_engine.kernel.errors import EngineError, Invalid, Unavailable
 from event_stream_engine.workbench.readers import (
@@ -336,6 +338,28 @@ async def test_who_may_not_make_logins_is_told_the_statements_and_no_secret(data
         for statement in statements:
             await conn.execute(statement.encode())
         assert await find_lacking(conn) == []
+
+
+async def test_an_engine_without_superuser_makes_its_logins_itself(empty_database_url: str) -> None:
+    async with await connect(empty_database_url, "test") as admin:
+        name = admin.info.dbname
+        await admin.execute(b"CREATE ROLE ese_test_maker LOGIN CREATEROLE")
+        try:
+            await admin.execute(f"ALTER DATABASE {name} OWNER TO ese_test_maker".encode())
+            url = empty_database_url.replace("ese@", "ese_test_maker@")
+            await prepare_database(url, ZoneInfo("UTC"))
+            readers = await prepare_readers(url)
+            assert await prepare_readers(url)  # again, when they are there
+            for sees_numbers in (False, True):
+                assert (await ask(readers, "SELECT count(*) FROM users", sees_numbers=sees_numbers)).rows == (
+                    (0,),
+                )
+        finally:
+            await admin.execute(b"REASSIGN OWNED BY ese_test_maker TO ese")
+            await admin.execute(b"DROP OWNED BY ese_test_maker CASCADE")
+            for reader in name_readers(name):
+                await admin.execute(f'DROP OWNED BY "{reader.name}"; DROP ROLE "{reader.name}"'.encode())
+            await admin.execute(b"DROP ROLE ese_test_maker")
 
 
 async def try_to_ask(readers: Readers) -> str | None:

@@ -27,12 +27,12 @@ SQL = load_queries(__package__)
 PLACES = 2  # queries at once of each kind in one process
 CONNECTION_LIMIT = 8  # of each kind over all processes
 WAIT_SECONDS = 5.0
-# One hash or sort in memory takes 16 MB; what is larger goes to disk, up to 256 MB.
+# One hash or sort in memory takes 32 MB; what is larger goes to disk, up to 256 MB.
 TEMPORARY_FILES = "256MB"
 SESSION: Mapping[str, str] = {
     "default_transaction_read_only": "on",
     "lock_timeout": "2000",
-    "work_mem": "16MB",
+    "work_mem": "32MB",
     "max_parallel_workers_per_gather": "0",  # the cores are for taking in webhooks
     "jit": "off",
     "standard_conforming_strings": "on",  # what the gate takes for a string must be one
@@ -181,14 +181,13 @@ async def list_statements(conn: Connection, secret_key: str) -> list[str]:
             derive_password(secret_key, reader.name).encode(), reader.name.encode(), b"scram-sha-256"
         ).decode()
         exists = reader.name in await SQL.list_logins.value(conn, {"names": [reader.name]})
+        # What a new role may not do anyway is not said: only a superuser may say it of one that is there.
         statements += [
-            sql.SQL(
-                "{what} ROLE {role} LOGIN NOINHERIT NOCREATEDB NOCREATEROLE CONNECTION LIMIT {most} PASSWORD {verifier}"
-            ).format(
-                what=sql.SQL("ALTER" if exists else "CREATE"),
-                role=role,
-                most=sql.Literal(CONNECTION_LIMIT),
-                verifier=sql.Literal(verifier),
+            sql.SQL("{} ROLE {} LOGIN NOINHERIT CONNECTION LIMIT {} PASSWORD {}").format(
+                sql.SQL("ALTER" if exists else "CREATE"),
+                role,
+                sql.Literal(CONNECTION_LIMIT),
+                sql.Literal(verifier),
             ),
             sql.SQL("ALTER ROLE {} SET default_transaction_read_only = on").format(role),
             sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(conn.info.dbname), role),

@@ -24,7 +24,11 @@ SQL = load_queries(__package__)
 MOST_COLUMNS = 200
 MOST_LETTERS = 20_000  # of one value …
 MOST_ROW_LETTERS = 400_000  # … and of a row: shared among its columns that are text
-_CHUNK_ROWS = 50
+_CHUNK_ROWS = 20
+# Webhooks come in by the same loop. After so many values, about a millisecond, it is theirs for several times as long; to
+# give way for a moment only would let four queries at once have it most of the time.
+PIECE_VALUES = 500
+REST_SECONDS = 0.005
 _VALUE_KINDS = (str, int, float, bool, Decimal, datetime, date, time_of_day, timedelta, UUID, type(None))
 # What is of bounded size travels as it is, everything else as text, so that it can be cut before it leaves the server.
 _AS_IT_IS = frozenset(
@@ -44,8 +48,8 @@ _SLACK_SECONDS = 10.0  # to get a place and a connection; the statements themsel
 class Limits:
     """What one query may take. `cost` is in the planner's units, `bytes` counts what is sent of the rows."""
 
-    rows: int = 10_000
-    bytes: int = 8 * 1024 * 1024
+    rows: int = 2_000
+    bytes: int = 2 * 1024 * 1024
     seconds: float = 30.0
     cost: float = 10_000_000.0
 
@@ -169,6 +173,7 @@ async def _fetch(
     """Return the rows, as far as they are taken, and whether there is more of them."""
     rows: list[tuple[Any, ...]] = []
     taken, truncated = 0, False
+    piece_rows = max(1, PIECE_VALUES // len(wrapped.columns))
     size = _CHUNK_ROWS if psycopg.capabilities.has_stream_chunked() else 1
     async with AsyncRawCursor(conn) as cursor:
         stream = cast(
@@ -188,8 +193,8 @@ async def _fetch(
                 )
                 truncated = truncated or shown != row
                 rows.append(shown)
-                if len(rows) % _CHUNK_ROWS == 0:
-                    await asyncio.sleep(0)  # webhooks come in by the same loop
+                if len(rows) % piece_rows == 0:
+                    await asyncio.sleep(REST_SECONDS)
     return tuple(rows), truncated
 
 

@@ -19,11 +19,10 @@ from event_stream_engine.kernel.errors import Unavailable
 from event_stream_engine.web.auth import actor_of
 from event_stream_engine.web.resources import resources_of
 from event_stream_engine.workbench.asking import ask
-from event_stream_engine.workbench.running import Result
+from event_stream_engine.workbench.running import PIECE_VALUES, REST_SECONDS, Result
 from event_stream_engine.workbench.tables import list_tables
 
 router = APIRouter(prefix="/queries", tags=["queries"])
-_ROWS_AT_ONCE = 100
 _LARGEST_EXACT = 2**53  # of whole numbers in JavaScript
 
 
@@ -92,7 +91,7 @@ async def _wait_until_gone(request: Request) -> None:
 
 
 async def answer_result(result: Result) -> Response:
-    """Answer with a result. In pieces, because webhooks come in by the same loop, and ten thousand rows take a while.
+    """Answer with a result. In pieces, because webhooks come in by the same loop, and two thousand rows take a while.
 
     Shape: columns [{name, type}], rows [[value]], truncated, duration_ms, cost.
     """
@@ -103,10 +102,11 @@ async def answer_result(result: Result) -> Response:
         "cost": result.cost,
     }
     pieces = []
-    for start in range(0, len(result.rows), _ROWS_AT_ONCE):
-        some = result.rows[start : start + _ROWS_AT_ONCE]
+    piece_rows = max(1, PIECE_VALUES // len(result.columns))
+    for start in range(0, len(result.rows), piece_rows):
+        some = result.rows[start : start + piece_rows]
         pieces.append(orjson.dumps([[write_json(value) for value in row] for row in some])[1:-1])
-        await asyncio.sleep(0)
+        await asyncio.sleep(REST_SECONDS)
     body = orjson.dumps(head)[:-1] + b',"rows":[' + b",".join(pieces) + b"]}"
     return Response(body, media_type="application/json")
 
