@@ -26,6 +26,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
 async def open_editor(page: Page, engine: RunningEngine) -> Locator:
     await sign_in(page, engine, "/reports/queries")
     await page.get_by_role("link", name="New query").click()
+    await expect(page).to_have_url(f"{engine.url}/reports/queries/new")
+    await page.wait_for_load_state("load")  # with its module
     return page.get_by_role("textbox", name="SQL", exact=True)
 
 
@@ -93,7 +95,7 @@ async def test_a_query_is_saved_with_its_chart_shared_and_scheduled(
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.get_by_role("heading", name="Doubles")).to_be_visible()
     await expect(page.locator(".page-head")).to_contain_text("shared with everybody")
-    await expect(page.get_by_label("factor", exact=True)).to_have_value("2")
+    await expect(page.get_by_label("factor", exact=True)).to_have_value("2")  # its module is at work
     await page.get_by_role("button", name="Run", exact=True).click()
     await expect(page.get_by_label("Kind of chart")).to_have_value("line", timeout=RUN_MS)
     await expect(page.locator("#result-chart svg")).to_be_visible(timeout=RUN_MS)
