@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.kernel.errors import Invalid
-from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_bin_axis, name_line
+from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_bin_axis
 from event_stream_engine.web.formats import format_number
 
 MOST_POINTS = 500  # more cannot be told apart on a screen
@@ -30,7 +30,10 @@ class Drawn:
 def chart_result(
     kind: Literal["bar", "line"], along: Drawn, numbers: Sequence[Drawn], zone: ZoneInfo
 ) -> Chart:
-    """Draw numbers over the values of a column, in the order of the rows. Errors: Invalid naming the column."""
+    """Draw numbers over the values of a column, in the order of the rows; the page names the colours.
+
+    Errors: Invalid naming the column.
+    """
     labels = [_write_label(value, zone) for value in along.values]
     series = [Drawn(one.name, [_read_number(value, one.name) for value in one.values]) for one in numbers]
     axis = _make_axis(labels)
@@ -47,9 +50,6 @@ def chart_result(
             )
         rows.append(row)
     layers = _draw_bars(axis, colours) if kind == "bar" else _draw_lines(axis, colours)
-    if kind == "line":
-        for number, one in enumerate(series):
-            name_line(rows, f"y{number}", one.name)
     names = ", ".join(one.name for one in series)
     nothing = "" if rows else "The query answered with no rows."
     return Chart(lay_over_time(axis, layers, tips), rows, f"{names} by {along.name}", [], [], nothing)
@@ -93,7 +93,7 @@ def _draw_bars(axis: TimeAxis, colours: Sequence[str]) -> list[Spec]:
 def _draw_lines(axis: TimeAxis, colours: Sequence[str]) -> list[Spec]:
     layers: list[Spec] = []
     for number, colour in enumerate(colours):
-        y = {"type": "quantitative", "scale": {"zero": False, "nice": True}}
+        y = {"field": f"y{number}", "type": "quantitative", "scale": {"zero": False, "nice": True}}
         layers.append(
             {
                 "mark": {
@@ -103,17 +103,7 @@ def _draw_lines(axis: TimeAxis, colours: Sequence[str]) -> list[Spec]:
                     "strokeJoin": "round",
                     "point": {"color": {"expr": colour}, "size": 16},
                 },
-                "encoding": {"x": axis.encode(), "y": {**y, "field": f"y{number}"}},
-            }
-        )
-        layers.append(
-            {
-                "mark": {"type": "text", "align": "left", "baseline": "bottom", "dy": -6, "dx": 4},
-                "encoding": {
-                    "x": axis.encode(),
-                    "y": {**y, "field": f"y{number}_above"},
-                    "text": {"field": f"y{number}_name"},
-                },
+                "encoding": {"x": axis.encode(), "y": y},
             }
         )
     return layers
