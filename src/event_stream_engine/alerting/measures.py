@@ -10,13 +10,14 @@ from event_stream_engine.alerting import (
     engine_measures,
     machine_measures,
     message_measures,
+    query_measures,
     violation_measures,
 )
 from event_stream_engine.alerting.measure import Measure, Measured, Question
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.kernel.errors import Invalid
 
-SOURCES = (message_measures, violation_measures, engine_measures, machine_measures)
+SOURCES = (message_measures, violation_measures, engine_measures, machine_measures, query_measures)
 MEASURES: Mapping[str, Measure] = {measure.slug: measure for source in SOURCES for measure in source.MEASURES}
 _logger = logging.getLogger(__name__)
 

@@ -421,6 +421,23 @@ ORDER BY place;
 -- note: a handful, and one more every four hours
 SELECT episode_id, at, kind, actor, text FROM alert_steps WHERE episode_id = %(episode_id)s ORDER BY id;
 
+-- name: list_query_readings :many
+-- for: the numbers of the saved queries that enabled rules ask for
+-- out: query_id (text), read_at (NULL: not yet), value (NULL: none, with its reason), reason
+-- index: query_readings primary key
+-- note: from the rules, so that each has a reading, also of a query that is new or gone
+SELECT DISTINCT a.scope_filter AS query_id, r.read_at, r.value, coalesce(r.reason, '') AS reason
+FROM alert_rules a LEFT JOIN query_readings r ON r.query_id::text = a.scope_filter
+WHERE a.scope = 'query' AND a.is_enabled;
+
+-- name: list_query_names :many
+-- for: what the saved queries of alerts are called
+-- in: ids uuid[]
+-- out: id, name
+-- index: saved_queries primary key
+-- note: one that is gone has none
+SELECT id, name FROM saved_queries WHERE id = ANY (%(ids)s::uuid[]);
+
 -- name: list_campaign_names :many
 -- for: what campaigns that alert are called
 -- in: ids uuid[]

@@ -18,6 +18,7 @@ from event_stream_engine.campaigns.campaigns import load_campaign
 from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.errors import Conflict, Invalid, NotFound
+from event_stream_engine.workbench.saved_queries import find_query
 
 SQL = load_queries(__package__)
 SEVERITIES = ("critical", "warning", "info")
@@ -229,6 +230,8 @@ async def _check_subjects(conn: Connection, draft: Draft) -> None:
         "A country is two capitals like US, or none.",
         "scope_filter",
     )
+    if draft.scope == "query":
+        await _check_query(conn, wanted)
     _require(draft.scope != "host" or len(wanted) <= 255, "A host’s name is needed, or none.", "scope_filter")
     if not measure.has_window:
         _require(draft.window_seconds is None, "This metric has no window.", "window_seconds")
@@ -246,6 +249,18 @@ async def _check_subjects(conn: Connection, draft: Draft) -> None:
         draft.minimum_sample == 0 or bool(measure.sample),
         "This metric is no ratio and has no sample.",
         "minimum_sample",
+    )
+
+
+async def _check_query(conn: Connection, wanted: str) -> None:
+    try:
+        query = await find_query(conn, UUID(wanted))
+    except ValueError:
+        query = None
+    _require(
+        query is not None and query.is_shared and str(query.id) == wanted,
+        "The id of a shared query is needed. GET /api/v1/queries lists them.",
+        "scope_filter",
     )
 
 

@@ -1,4 +1,4 @@
-"""What subjects are called: a campaign by its name, a country or channel as it is."""
+"""What subjects are called: a campaign or saved query by its name, a country or channel as it is."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from event_stream_engine.infra.database import Connection
 from event_stream_engine.infra.queries import load_queries
 
 SQL = load_queries(__package__)
-_CAMPAIGN = "campaign:"
+_GONE = {"campaign": "a campaign that is gone", "query": "a query that is gone"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,17 @@ class _Name:
 async def name_subjects(conn: Connection, subjects: Iterable[str]) -> dict[str, str]:
     """Return the names of subjects for people."""
     asked = set(subjects)
-    ids = {one: UUID(one.removeprefix(_CAMPAIGN)) for one in asked if one.startswith(_CAMPAIGN)}
-    found = {}
-    if ids:
-        rows = await SQL.list_campaign_names.many(conn, _Name, {"ids": list(ids.values())})
-        found = {row.id: row.name for row in rows}
-    return {
-        one: found.get(ids[one], "a campaign that is gone")
-        if one in ids
-        else ("all traffic" if one == ALL else one.partition(":")[2])
-        for one in asked
-    }
+    ids = {one: UUID(which) for one in asked for kind, _, which in [one.partition(":")] if kind in _GONE}
+    found: dict[UUID, str] = {}
+    for kind, query in (("campaign", SQL.list_campaign_names), ("query", SQL.list_query_names)):
+        wanted = [ids[one] for one in ids if one.startswith(f"{kind}:")]
+        if wanted:
+            found |= {row.id: row.name for row in await query.many(conn, _Name, {"ids": wanted})}
+    return {one: _name(one, found.get(ids[one]) if one in ids else None) for one in asked}
+
+
+def _name(subject: str, found: str | None) -> str:
+    kind, _, which = subject.partition(":")
+    if kind in _GONE:
+        return found or _GONE[kind]
+    return "all traffic" if subject == ALL else which

@@ -25,6 +25,7 @@ from event_stream_engine.ingest.importing import Imported, Reject, import_webhoo
 from event_stream_engine.ingest.projection import Live
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.monitoring.postgres_server import find_missing_statements, load_server
+from event_stream_engine.workbench.readers import make_readers
 from event_stream_engine.worker.projector import catch_up, replay_dead_letters
 from event_stream_engine.worker.recount import recount
 
@@ -48,8 +49,12 @@ async def _migrate(settings: Settings, url: str) -> None:
     out.print(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
     async with await connect(url, "ese-migrate") as conn:
         missing = find_missing_statements(await load_server(conn))
+        to_run = await make_readers(conn, settings.secret_key)
     if missing is not None:
         err.print(f"{missing} All else works without.", style="yellow", markup=False, highlight=False)
+    if to_run:
+        text = "People's own SQL cannot run before somebody who may make roles has run this; all else works without:"
+        err.print("\n".join([text, *to_run]), style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @imports.command("webhooks")

@@ -19,12 +19,14 @@ from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.migrating import find_pending
 from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import SystemClock, format_instant
+from event_stream_engine.kernel.errors import EngineError
 from event_stream_engine.monitoring.health import load_health
 from event_stream_engine.monitoring.postgres_server import (
     find_missing_statements,
     list_missing,
     load_server,
 )
+from event_stream_engine.workbench.readers import find_lacking, list_statements, open_readers
 
 OLDEST_MAJOR = 15
 MOST_CLOCK_SKEW_SECONDS = 0.1
@@ -134,6 +136,7 @@ async def check_database(settings: Settings, url: str) -> list[Finding]:
             ]
         findings.append(Finding("migrations", "ok", "up to date"))
         findings.append(await check_audit_trail(conn, settings))
+        findings.append(await check_queries(conn, settings, url))
         health = await load_health(conn, SystemClock().now())
         return findings + [
             Finding(row.name.lower(), row.state, row.text, row.advice)
@@ -176,6 +179,23 @@ async def check_audit_trail(conn: Connection, settings: Settings) -> Finding:
         text += f", {status.unsealed:,} rows since {format_instant(oldest)} are not"
         return Finding("audit trail", "warning", text, "Start `ese work`.")
     return Finding("audit trail", "ok", text)
+
+
+async def check_queries(conn: Connection, settings: Settings, url: str) -> Finding:
+    """Look whether people's own SQL can run: its logins are there, and let us in."""
+    if await find_lacking(conn):
+        statements = "\n".join(await list_statements(conn, settings.secret_key))
+        advice = f"Run `ese migrate` with a role that may make roles, or have somebody run:\n{statements}"
+        return Finding("queries", "warning", "people's own SQL has no login to run as", advice)
+    readers = open_readers(settings, url)
+    try:
+        for sees_numbers in (False, True):
+            async with readers.connection(sees_numbers=sees_numbers, seconds=PROBE_SECONDS):
+                pass
+    except EngineError as error:
+        advice = "Run `ese migrate`, which sets the passwords anew (they follow from ESE_SECRET_KEY), or correct ESE_REPORTING_DATABASE_URL."
+        return Finding("queries", "warning", str(error), advice)
+    return Finding("queries", "ok", "people's own SQL runs by logins that can only read")
 
 
 async def check_statements(conn: Connection) -> Finding:

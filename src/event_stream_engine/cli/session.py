@@ -23,6 +23,7 @@ from event_stream_engine.infra.settings import Settings, load_settings
 from event_stream_engine.kernel.errors import Conflict, EngineError, Unavailable
 from event_stream_engine.messaging.regions import refresh_phone_regions
 from event_stream_engine.monitoring.postgres_server import create_statements_extension
+from event_stream_engine.workbench.readers import find_lacking, make_readers
 from event_stream_engine.worker.recount import recount_attributes
 
 Parameters = ParamSpec("Parameters")
@@ -70,6 +71,9 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
     if settings.database_url is None:
         async with embedded_postgres(settings.data_dir) as url:
             await prepare_database(url, settings.timezone, settings.attributes)
+            async with await connect(url, "ese-migrate") as conn:
+                if await find_lacking(conn):
+                    await make_readers(conn, settings.secret_key)
             yield url
         return
     url = settings.database_url

@@ -1,6 +1,6 @@
 """Connections and transactions. The only module that commits."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,21 +21,30 @@ def describe_database(url: str) -> str:
     return f"{host}{port}/{parts.get('dbname', '')}"
 
 
-def _arguments(application: str, statement_timeout_ms: int) -> dict[str, Any]:
+def _arguments(
+    application: str, statement_timeout_ms: int, session_settings: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    more = "".join(f" -c {name}={value}" for name, value in (session_settings or {}).items())
     return {
         "application_name": application,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives_idle": 10,
         # A forgotten transaction would hold back the log's horizon and with it every figure.
         "options": f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"
-        " -c idle_in_transaction_session_timeout=60000",
+        f" -c idle_in_transaction_session_timeout=60000{more}",
     }
 
 
-async def connect(url: str, application: str, *, statement_timeout_ms: int = 0) -> Connection:
+async def connect(
+    url: str,
+    application: str,
+    *,
+    statement_timeout_ms: int = 0,
+    session_settings: Mapping[str, str] | None = None,
+) -> Connection:
     """Open one connection in autocommit mode; `transaction` makes the transactions."""
     return await AsyncConnection.connect(
-        url, autocommit=True, **_arguments(application, statement_timeout_ms)
+        url, autocommit=True, **_arguments(application, statement_timeout_ms, session_settings)
     )
 
 

@@ -7,6 +7,7 @@ stopping. `users.lock` is shared by all users; whoever leaves and can have it al
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import threading
 import time
@@ -24,6 +25,8 @@ from event_stream_engine.kernel.errors import Unavailable
 START_SECONDS = 30
 RECOVERY_SECONDS = 600  # replaying 4 GB of log on a slow disk
 STOP_SECONDS = 30
+MOST_MEMORY_BYTES = 512 * 1024**2  # of a session that is confined, without what all share
+LOW_PRIORITY = 10
 _POLL_SECONDS = 0.03
 
 
@@ -71,6 +74,33 @@ def embedded_url(data_dir: Path) -> str:
 
 def find_postmaster_pid(data_dir: Path) -> int | None:
     return _cluster(data_dir, None, None).find_postmaster()
+
+
+async def confine_backend(host: str, pid: int, role: str) -> None:
+    """Bound the memory of a session's process and let others go first, where its server is on this machine.
+
+    PostgreSQL itself bounds neither: a text may grow to 1 GB, and an aggregate of such texts without end. Beyond the limit
+    the session gets "out of memory" and the server lives on. Does nothing where it may not, or where that process is
+    another one, as in another container.
+    """
+    if not host.startswith("/"):
+        return
+    with suppress(OSError):
+        title = Path(f"/proc/{pid}/cmdline").read_bytes()  # noqa: ASYNC240 - no disk behind it
+        if not title.startswith(b"postgres: ") or role.encode() not in title:
+            return
+        os.setpriority(os.PRIO_PROCESS, pid, LOW_PRIORITY)
+        try:
+            resource.prlimit(pid, resource.RLIMIT_DATA, (MOST_MEMORY_BYTES, MOST_MEMORY_BYTES))
+        except PermissionError:  # root in a container may not, but who runs the server may
+            owner = os.stat(f"/proc/{pid}")
+            limiting = await asyncio.create_subprocess_exec(
+                *("setpriv", f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups", "--"),
+                *("prlimit", f"--pid={pid}", f"--data={MOST_MEMORY_BYTES}"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await limiting.wait()
 
 
 def find_system_postgres(major: int) -> Path | None:

@@ -55,6 +55,7 @@ class Settings:
     private_targets: tuple[IPv4Network | IPv6Network, ...]  # that notifications may go to all the same
     deadman_url: str | None
     redis_url: str | None
+    reporting_database_url: str | None  # where people's own queries run, when not in the database itself
 
     def require_provider(self) -> None:
         """Check that callbacks can be verified. Errors: Invalid saying what to set."""
@@ -252,6 +253,12 @@ SETTINGS = (
         "A Redis whose memory and health are to be watched. The engine needs none; this needs the extra `event-stream-engine[redis]`.",
         secret=True,
     ),
+    Setting(
+        "ESE_REPORTING_DATABASE_URL",
+        _database_url,
+        "Where people's own SQL runs: a replica of the database. User and password in it do not count: the logins are those that `ese migrate` makes. Without it their SQL runs in the database itself.",
+        secret=True,
+    ),
 )
 
 
@@ -295,6 +302,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         private_targets=values["ESE_PRIVATE_TARGETS"] or (),
         deadman_url=values["ESE_DEADMAN_URL"],
         redis_url=values["ESE_REDIS_URL"],
+        reporting_database_url=values["ESE_REPORTING_DATABASE_URL"],
     )
 
 

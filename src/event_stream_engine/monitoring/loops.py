@@ -29,6 +29,9 @@ LOOPS = {
     "checker": Loop(timedelta(minutes=2), "Compliance is not checked"),
     "evaluator": Loop(timedelta(minutes=1), "No alert fires"),
     "notifier": Loop(timedelta(minutes=1), "Nobody is told of alerts"),
+    "scheduler": Loop(
+        timedelta(minutes=5), "Scheduled queries do not run, and alerts on queries have no data"
+    ),
     "escalator": Loop(timedelta(minutes=1), "Incidents that nobody takes are not escalated"),
     "auditor": Loop(timedelta(minutes=5), "The audit trail is not verified"),
     "adviser": Loop(timedelta(minutes=20), "Nothing is recommended"),

@@ -50,12 +50,15 @@ from event_stream_engine.web.api import (
     metrics,
     monitoring,
     notifications,
+    queries,
+    query_schedules,
     recommendations,
     replies,
     report_documents,
     reports,
     resources,
     rules,
+    saved_queries,
     segments,
     silences,
     subscriptions,
@@ -76,6 +79,7 @@ from event_stream_engine.web.requests import MeasuredRequests
 from event_stream_engine.web.resources import Resources
 from event_stream_engine.web.vitals import Meters, Vitals
 from event_stream_engine.web.webhooks import Webhooks
+from event_stream_engine.workbench.readers import open_readers
 
 _logger = logging.getLogger(__name__)
 POOL_CONNECTIONS = 10
@@ -100,7 +104,8 @@ def build_app(settings: Settings, database_url: str, clock: Clock) -> ASGIApp:
         ) as pool:
             live = Feed(pool, write_step)
             watch = HealthWatch(database_url, clock)
-            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake)
+            readers = open_readers(settings, database_url)
+            shared = Resources(settings, pool, clock, live, Readout(pool, clock), watch, intake, readers)
             app.state.resources = shared
             webhooks.app = Webhooks(settings, intake, clock, meters.stored)
             vitals = Vitals(process, pool, clock, intake, meters)
@@ -151,7 +156,9 @@ def compose_routes() -> FastAPI:
         capacity,
         drain,
     )
-    about_incidents = (incident_policy, incidents, incident_reports)  # what has a name before what has an id
+    # What has a name before what has an id.
+    about_incidents = (incident_policy, incidents, incident_reports)
+    about_queries = (queries, query_schedules, saved_queries)
     for api in (
         *figures,
         feed,
@@ -174,6 +181,7 @@ def compose_routes() -> FastAPI:
         recommendations,
         report_documents,
         subscriptions,
+        *about_queries,
     ):
         app.include_router(api.router, prefix="/api/v1", dependencies=may_read)
     app.get("/api/v1/openapi.json", dependencies=may_read, include_in_schema=False)(app.openapi)

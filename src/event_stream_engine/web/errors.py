@@ -25,6 +25,7 @@ from event_stream_engine.kernel.errors import (
 )
 from event_stream_engine.web.middleware import request_id_of
 from event_stream_engine.web.render import render
+from event_stream_engine.workbench.statement import Refused
 
 _LOG = logging.getLogger(__name__)
 _RETRY_AFTER_SECONDS = 5
@@ -90,7 +91,7 @@ def _wants_page(request: Request) -> bool:
 
 async def _answer_engine_error(request: Request, error: EngineError) -> Response:
     headers: dict[str, str] = {}
-    members: dict[str, str] = {}
+    members: dict[str, str | int] = {}
     match error:
         case Unauthenticated():
             if _wants_page(request):
@@ -100,6 +101,8 @@ async def _answer_engine_error(request: Request, error: EngineError) -> Response
             headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
         case Throttled(retry_after_seconds=seconds):
             headers["Retry-After"] = str(seconds)
+        case Refused(field=str(field), position=int(position)):
+            members |= {"field": field, "position": position}
         case Invalid(field=str(field)):
             members["field"] = field
     return answer_problem(request, _status_of(error), str(error), headers=headers, **members)

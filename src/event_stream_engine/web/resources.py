@@ -12,6 +12,7 @@ from event_stream_engine.monitoring.feed import Feed
 from event_stream_engine.monitoring.readings import Readout
 from event_stream_engine.monitoring.watch import HealthWatch
 from event_stream_engine.web.firing import Firing
+from event_stream_engine.workbench.readers import Readers
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Resources:
     readout: Readout
     watch: HealthWatch
     intake: Intake
+    readers: Readers
     firing: Firing = field(default_factory=Firing)
 
 

@@ -31,6 +31,7 @@ from event_stream_engine.worker.packer import run_packer
 from event_stream_engine.worker.projector import pause, run_projector
 from event_stream_engine.worker.reporter import run_reporter
 from event_stream_engine.worker.runner import run_runner
+from event_stream_engine.worker.scheduler import run_number_reader, run_scheduler
 from event_stream_engine.worker.sealer import run_sealer
 from event_stream_engine.worker.sender import run_sender
 from event_stream_engine.worker.upkeep import run_upkeep
@@ -68,6 +69,10 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_auditor(settings, url, clock, stopping, came_round=watch("auditor")))
         tasks.create_task(run_evaluator(url, clock, stopping, came_round=watch("evaluator")))
         tasks.create_task(run_escalator(url, clock, stopping, came_round=watch("escalator")))
+        tasks.create_task(run_scheduler(settings, url, clock, stopping, came_round=watch("scheduler")))
+        tasks.create_task(
+            run_number_reader(settings, url, clock, stopping, came_round=watch("number reader"))
+        )
         tasks.create_task(run_notifier(settings, url, clock, stopping, came_round=watch("notifier")))
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))

@@ -1,6 +1,7 @@
 """`/alerts/rules`: what is watched; a rule is tried on the past while it is written."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -14,14 +15,17 @@ from event_stream_engine.alerting.backtest import Backtest
 from event_stream_engine.alerting.measures import MEASURES
 from event_stream_engine.alerting.rules import Draft, Rule
 from event_stream_engine.alerting.standings import Standing
+from event_stream_engine.alerting.subjects import name_subjects
 from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.formats import format_duration
 from event_stream_engine.web.alert_charts import chart_backtest, count_fires, list_first
 from event_stream_engine.web.api.alert_rules import RuleBody
+from event_stream_engine.web.api.saved_queries import person_of
 from event_stream_engine.web.auth import require_role
 from event_stream_engine.web.render import may_change, render
 from event_stream_engine.web.resources import resources_of
+from event_stream_engine.workbench import saved_queries
 
 router = APIRouter(prefix="/alerts/rules", include_in_schema=False)
 _ADMIN = Depends(require_role(Role.admin))
@@ -31,6 +35,7 @@ WINDOWS = (60, 300, 900, 3600, 21_600, 86_400, 604_800)
 EXAMPLE = Draft(
     "", "delivery_rate", "campaign", "below", 90.0, 91.0, "warning", minimum_sample=50, keep_seconds=60
 )
+WATCHED_QUERY = Draft("", "query_value", "query", "above", 0.0, 0.0, "warning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,11 @@ async def show_rules(request: Request) -> Response:
         known = await rules.list_rules(conn)
         stood = await standings.list_standings(conn)
         fired = await standings.count_fired(conn, now)
+        names = await name_subjects(conn, {_subject(rule) for rule in known if rule.scope_filter})
     by_rule: dict[UUID, list[Standing]] = {}
     for standing in stood:
         by_rule.setdefault(standing.rule_id, []).append(standing)
-    rows = [_describe(rule, by_rule.get(rule.id, []), fired.get(rule.id, 0)) for rule in known]
+    rows = [_describe(rule, by_rule.get(rule.id, []), fired.get(rule.id, 0), names) for rule in known]
     rows.sort(key=lambda row: _ORDER.index(row.state))
     return render(
         request,
@@ -74,8 +80,8 @@ async def show_rules(request: Request) -> Response:
 
 
 @router.get("/new", dependencies=[_ADMIN])
-async def show_new_rule(request: Request) -> Response:
-    return await _show_form(request, None)
+async def show_new_rule(request: Request, query: UUID | None = None) -> Response:
+    return await _show_form(request, None, query)
 
 
 @router.get("/{rule_id:uuid}", dependencies=[_ADMIN])
@@ -104,8 +110,8 @@ def describe_condition(rule: Draft) -> str:
     return text
 
 
-def describe_measured(rule: Draft) -> str:
-    """Say in a few words what a rule measures of whom."""
+def describe_measured(rule: Draft, names: Mapping[str, str]) -> str:
+    """Say in a few words what a rule measures of whom; `names` has those of subjects."""
     measure = MEASURES.get(rule.metric)
     name = measure.name if measure else rule.metric
     whom = {
@@ -114,9 +120,14 @@ def describe_measured(rule: Draft) -> str:
         "channel": " by channel",
         "country": " by country",
         "host": " of each host",
+        "query": "",
     }[rule.scope]
     if rule.scope_filter:
-        whom = f" of {rule.scope} {rule.scope_filter}"
+        whom = (
+            f" of {rule.scope} {names[_subject(rule)]}"
+            if rule.scope != "query"
+            else f": {names[_subject(rule)]}"
+        )
     if rule.window_seconds:
         when = f", last {format_duration(rule.window_seconds)}"
     else:
@@ -124,11 +135,16 @@ def describe_measured(rule: Draft) -> str:
     return f"{name}{whom}{when}"
 
 
-async def _show_form(request: Request, rule_id: UUID | None) -> Response:
+async def _show_form(request: Request, rule_id: UUID | None, query_id: UUID | None = None) -> Response:
     resources = resources_of(request)
     async with resources.pool.connection() as conn, snapshot(conn):
         rule = None if rule_id is None else await rules.load_rule(conn, rule_id)
         draft = rule.draft if rule else EXAMPLE
+        queries = [one for one in await saved_queries.list_queries(conn, person_of(request)) if one.is_shared]
+        if query_id is not None:
+            query = await saved_queries.load_query(conn, query_id, person_of(request))
+            draft = replace(WATCHED_QUERY, name=query.name, scope_filter=str(query.id))
+        names = await name_subjects(conn, [_subject(draft)] if draft.scope_filter else [])
         found = await backtest.try_rule(conn, draft, resources.clock.now())
     windows = sorted({*WINDOWS, *([draft.window_seconds] if draft.window_seconds else [])})
     return render(
@@ -144,7 +160,8 @@ async def _show_form(request: Request, rule_id: UUID | None) -> Response:
         windows=[("", "none, or the whole campaign"), *((one, format_duration(one)) for one in windows)],
         severities=[(one, one) for one in rules.SEVERITIES],
         incidents=[("", "none"), *((one, one) for one in rules.INCIDENT_SEVERITIES)],
-        measured=describe_measured(draft),
+        measured=describe_measured(draft, names),
+        queries=queries,
         **_list_tried(request, draft, found),
     )
 
@@ -175,7 +192,13 @@ def _list_tried(request: Request, draft: Draft, found: Backtest) -> dict[str, An
     }
 
 
-def _describe(rule: Rule, stood: list[Standing], fired: int) -> RuleRow:
+def _subject(rule: Draft) -> str:
+    return f"{rule.scope}:{rule.scope_filter}"
+
+
+def _describe(rule: Rule, stood: list[Standing], fired: int, names: Mapping[str, str]) -> RuleRow:
     worst = min(stood, key=lambda one: _WORST.index(one.state), default=None)
     state = "off" if not rule.is_enabled else (worst.state if worst else "ok")
-    return RuleRow(rule, describe_condition(rule), describe_measured(rule), state, worst, len(stood), fired)
+    return RuleRow(
+        rule, describe_condition(rule), describe_measured(rule, names), state, worst, len(stood), fired
+    )

@@ -24,6 +24,7 @@ from event_stream_engine.web.pages import (
     monitoring,
     notifications,
     performance,
+    queries,
     replies,
     report,
     reports,
@@ -70,5 +71,6 @@ PAGES = tuple(
         reports,
         report,
         subscriptions,
+        queries,
     )
 )

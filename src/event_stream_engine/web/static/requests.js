@@ -4,6 +4,7 @@ export class Problem extends Error {
   constructor(problem, status) {
     super(problem.detail ?? "The engine did not answer as expected. Reload the page and try again.");
     this.field = problem.field;
+    this.position = problem.position; // in a text, counted in letters
     this.status = status;
   }
 }

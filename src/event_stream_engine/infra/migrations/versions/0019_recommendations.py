@@ -3,7 +3,7 @@
 from event_stream_engine.infra.migrations import plain_sql
 
 revision = "0019_recommendations"
-down_revision = "0016_exports"
+down_revision = "0018_saved_queries"
 
 
 def upgrade() -> None:
