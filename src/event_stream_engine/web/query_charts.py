@@ -9,8 +9,8 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from event_stream_engine.kernel.errors import Invalid
-from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_bin_axis
 from event_stream_engine.kernel.formats import format_number
+from event_stream_engine.web.charts import Chart, Spec, TimeAxis, lay_over_time, make_bin_axis
 
 MOST_POINTS = 500  # more cannot be told apart on a screen
 _MOST_LABELS = 8
