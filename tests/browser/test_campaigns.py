@@ -188,6 +188,8 @@ async def start_campaign(engine: RunningEngine, page: Page) -> None:
     await expect(page.get_by_label("Sender")).to_be_focused()
     await page.get_by_label("Sender").fill(Behaviour().senders[0])
     await page.get_by_role("button", name="Make draft").click()
+    await page.wait_for_url(re.compile(r"/campaigns/[0-9a-f-]{36}$"))
+    await page.wait_for_load_state("load")  # with its modules
     await page.get_by_role("button", name="Schedule").click()
     await page.get_by_label("Start at").fill("2020-01-01T10:00")
     await page.locator("#schedule-dialog").get_by_role("button", name="Schedule").click()

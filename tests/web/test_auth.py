@@ -36,6 +36,7 @@ from event_stream_engine.web.middleware import protect
 from event_stream_engine.web.pages import sign_in
 from event_stream_engine.web.render import STATIC_DIR, StaticAssets, static_url
 from event_stream_engine.web.resources import Resources
+from event_stream_engine.workbench.readers import open_readers
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EMAIL, PASSWORD = "ana@example.com", "correct horse battery"
@@ -142,9 +143,9 @@ def settings(tmp_path: Path) -> Settings:
 def share(settings: Settings, pool: Pool, clock: SettableClock) -> Resources:
     """What handlers share; nothing of it runs."""
     intake = Intake("", Spool(settings.data_dir / "spool", settings.spool_limit_bytes), uuid4(), clock)
-    return Resources(
-        settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), HealthWatch("", clock), intake
-    )
+    readers = open_readers(settings, "postgresql://engine@/none")
+    watch = HealthWatch("", clock)
+    return Resources(settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), watch, intake, readers)
 
 
 @pytest.fixture
