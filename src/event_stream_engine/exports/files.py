@@ -14,14 +14,12 @@ from pyarrow import parquet
 
 from event_stream_engine.exports.reading import column_type
 from event_stream_engine.exports.sets import Column
+from event_stream_engine.kernel.cells import FORMULA, SIGNED_NUMBER
 from event_stream_engine.kernel.errors import Invalid
 
 GROUP_ROWS = 32_768
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
-# What a spreadsheet takes for a formula, also behind blanks and what cannot be seen; and what only looks like one.
-_FORMULA = r"^(?:[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|[\t\r\n])"
-_NUMBER = r"^[+\-]?[0-9]+(?:\.[0-9]+)?$"
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 
 
@@ -39,12 +37,14 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
-def make_safe(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Put an apostrophe before what a spreadsheet would run as a formula; numbers with their sign stay as they are."""
-    is_formula = pc.fill_null(pc.match_substring_regex(values, _FORMULA), False)
+def make_cells_safe(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Do for a column what `make_cell_safe` does for a cell."""
+    is_formula = pc.fill_null(pc.match_substring_regex(values, FORMULA), False)
     if not pc.any(is_formula).as_py():
         return values
-    is_formula = pc.and_not(is_formula, pc.fill_null(pc.match_substring_regex(values, _NUMBER), False))
+    is_formula = pc.and_not(
+        is_formula, pc.fill_null(pc.match_substring_regex(values, f"^{SIGNED_NUMBER}$"), False)
+    )
     return pc.if_else(is_formula, pc.binary_join_element_wise("'", values, ""), values)
 
 
@@ -57,7 +57,7 @@ class CsvFile:
 
     def write(self, table: pa.Table) -> None:
         cells = [
-            make_safe(values) if column.kind in ("text", "json") else values
+            make_cells_safe(values) if column.kind in ("text", "json") else values
             for column, values in zip(self._columns, table.columns, strict=True)
         ]
         self._writer.write_table(pa.table(cells, names=table.column_names))

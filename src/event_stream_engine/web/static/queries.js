@@ -269,12 +269,12 @@ document.querySelector(".chart-choice").addEventListener("change", () => draw())
 
 // ── Taking the rows away ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A spreadsheet runs what begins like a formula: an apostrophe makes it a text, as in the files of exports. */
+/** A spreadsheet runs what begins like a formula: an apostrophe makes it a text. The rule is that of kernel/cells.py. */
 function guard(value) {
   if (typeof value === "number") return String(value);
   const raw = String(value ?? "");
   const isFormula = /^(?:[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|[\t\r\n])/u.test(raw);
-  return isFormula && !/^[+-]?\d+(?:\.\d+)?$/.test(raw) ? `'${raw}` : raw;
+  return isFormula && !/^[+-]\d+(?:\.\d+)?%?$/.test(raw) ? `'${raw}` : raw;
 }
 
 at("result-csv").addEventListener("click", () => {
