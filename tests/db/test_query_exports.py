@@ -244,7 +244,7 @@ async def test_infinite_date_is_told_where_a_type_cannot_hold_it(
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        (Limits(rows=4999), "more than 4,999 rows"),
+        (Limits(rows=4999, bytes=1024**3), "more than 4,999 rows"),
         (Limits(rows=5000, bytes=1024**2), "larger than 1 MB"),
         (Limits(rows=5000, bytes=1024**3, seconds=0.3), "Stopped after 0.3 s"),
     ],
@@ -264,7 +264,7 @@ async def test_memory_holds_no_more_than_a_block_and_a_row(readers: Readers, clo
     """Rows of 400,000 letters, 100 MB in all: what comes between two looks at the progress is bounded."""
     seen: list[int] = []
 
-    class Counting(io.RawIOBase):
+    class Counting(io.BytesIO):
         total = 0
 
         def write(self, data: Any, /) -> int:

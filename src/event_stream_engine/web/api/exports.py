@@ -22,7 +22,7 @@ from event_stream_engine.exports.orders import Order
 from event_stream_engine.exports.sets import CAMPAIGN, PEOPLE, SAVED_QUERY, SCOPE, SETS, load_set
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
-from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.errors import Denied, Invalid
 from event_stream_engine.web.api.queries import may_see_numbers
 from event_stream_engine.web.api.saved_queries import person_of
 from event_stream_engine.web.api.users import read_search
@@ -206,10 +206,12 @@ def with_query(request: Request, parameters: Mapping[str, str]) -> Request:
 
 
 async def _require_rows(conn: Connection, request: Request, export_id: UUID) -> Export:
-    """Return an export whose rows this role may have. Errors: NotFound; Denied."""
+    """Return an export whose rows this person may have. Errors: NotFound; Denied."""
     found = await jobs.load_export(conn, export_id)
     principal: Principal = request.state.principal
     require(principal.role, orders.least_role(found.order))
+    if not may_see_query(request, found):
+        raise Denied("This is the result of a query that was not shared. Ask whoever has exported it.")
     return found
 
 
@@ -291,7 +293,7 @@ async def _read_query(
 
 
 def may_see_query(request: Request, found: Export) -> bool:
-    """Return whether what a query's export is of may be told: it was shared, or this person has asked for it."""
+    """Return whether this person may know a query's export: it was shared then, or they have asked for it."""
     return bool(found.filters.get("is_shared", True)) or found.actor == actor_of(request).name
 
 

@@ -156,7 +156,7 @@ def _describe(request: Request, one: Export, narrowed: str, who: str, now: datet
         who,
         _word_outlook(one, now),
         100 if one.state == "completed" else min(99.0, one.rows * 100 / expected),
-        principal.role >= least_role(one.order),
+        principal.role >= least_role(one.order) and may_see_query(request, one),
         principal.role >= Role.operator or is_own,
     )
 
