@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import duckdb
 import pytest
+from pyarrow import parquet
 
 from event_stream_engine.access.roles import Role
 from event_stream_engine.audit.entries import Actor
@@ -280,6 +281,18 @@ async def test_memory_holds_no_more_than_a_block_and_a_row(readers: Readers, clo
     packed = await pack_query(readers, order(sql), sink, clock=clock, on_progress=look)
     assert packed.rows == 170
     assert sink.total > 100_000_000
+    kept = io.BytesIO()
+    await pack_query(readers, order(sql, "parquet"), kept, clock=clock, on_progress=look)
+    assert parquet.ParquetFile(kept).num_row_groups >= 3
+    with pytest.raises(Invalid, match="larger than 1 MB"):
+        await pack_query(
+            readers,
+            order(sql, "xlsx"),
+            kept,
+            clock=clock,
+            on_progress=look,
+            limits=Limits(letters=10**6, bytes=1024**2),
+        )
     assert max(after - before for before, after in itertools.pairwise(seen)) <= 3
 
 

@@ -17,7 +17,8 @@ from event_stream_engine.exports.sets import Column
 from event_stream_engine.kernel.cells import FORMULA, SIGNED_NUMBER, make_cell_safe
 from event_stream_engine.kernel.errors import Invalid
 
-GROUP_ROWS = 32_768
+GROUP_ROWS = 32_768  # of Parquet, or as many as have …
+GROUP_BYTES = 32 * 1024 * 1024
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
 FIRST_YEAR = 1900  # that Excel has dates of
@@ -117,18 +118,19 @@ class ParquetFile:
             pa.PythonFile(sink, mode="w"), _schema(columns, is_typed=True), compression="zstd"
         )
         self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
         self._waiting.append(table)
         self._rows += table.num_rows
-        if self._rows >= GROUP_ROWS:
+        self._bytes += table.nbytes
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._rows)
-        self._waiting, self._rows = [], 0
+        self._waiting, self._rows, self._bytes = [], 0, 0
 
     def close(self) -> None:
         self._flush()

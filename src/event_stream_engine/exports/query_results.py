@@ -1,6 +1,7 @@
 """The whole result of a saved query as a file: run by the login that runs it on screen, within the limits of a file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from event_stream_engine.workbench.running import Limits, Wrapped, explain
 from event_stream_engine.workbench.statement import Refused, word_place
 from event_stream_engine.workbench.whole_results import IN_A_FILE, look_at_whole, write_in_values
 
+MOST_XLSX_BYTES = 128 * 1024**2  # a spreadsheet is put together in memory
 _KINDS = {
     **dict.fromkeys(("smallint", "integer", "bigint", "oid"), "integer"),
     **dict.fromkeys(("real", "double precision", "numeric"), "decimal"),
@@ -53,6 +55,8 @@ async def pack_query(
     sql = str(order.filters["sql"])
     values = read_values([Parameter(**one) for one in order.filters["parameters"]], {})
     form = FORMATS[order.format]
+    if order.format == "xlsx":
+        limits = replace(limits, bytes=min(limits.bytes, MOST_XLSX_BYTES))
     try:
         async with (
             readers.connection(sees_numbers=order.shows_numbers, seconds=limits.seconds) as conn,
@@ -112,7 +116,7 @@ class BoundedFile:
             )
         if self._bytes > self._limits.bytes:
             raise Invalid(
-                f"The result is larger than {self._limits.bytes // 1024**2:,} MB, which is what a query may give. Narrow it."
+                f"The result is larger than {self._limits.bytes // 1024**2:,} MB, which is what such a file of a query takes. Narrow it."
             )
         for name, values in zip(table.column_names, table.columns, strict=True):
             if pa.types.is_string(values.type) and self._is_cut(values):
