@@ -18,7 +18,7 @@ from event_stream_engine.kernel.cells import FORMULA, SIGNED_NUMBER, make_cell_s
 from event_stream_engine.kernel.errors import Invalid
 
 GROUP_ROWS = 32_768  # of Parquet, or as many as have …
-GROUP_BYTES = 32 * 1024 * 1024
+GROUP_BYTES = 16 * 1024 * 1024
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
 FIRST_YEAR = 1900  # that Excel has dates of
