@@ -98,9 +98,18 @@ async def test_an_unknown_email_finds_nobody(conn: Connection, email: str) -> No
 
 async def test_a_disabled_operator_finds_the_door_closed(conn: Connection) -> None:
     token = await sessions.open_session(conn, await add_ana(conn), NOW)
-    await conn.execute("UPDATE operators SET disabled_at = created_at")
+    await credentials.disable_operator(conn, "ANA@example.com", NOW)
     assert await credentials.find_operator(conn, "ana@example.com") is None
     assert await sessions.find_principal_by_session(conn, token, NOW) is None
+    with pytest.raises(NotFound, match=r"ana@example\.com"):
+        await credentials.disable_operator(conn, "ana@example.com", NOW)
+    await credentials.enable_operator(conn, "ana@example.com", NOW)
+    assert await credentials.find_operator(conn, "ana@example.com") is not None
+    assert await sessions.find_principal_by_session(conn, token, NOW) is None
+    actions = await conn.execute(
+        "SELECT action FROM audit_log WHERE action LIKE 'operator.%abled' ORDER BY id"
+    )
+    assert await actions.fetchall() == [("operator.disabled",), ("operator.enabled",)]
 
 
 # -- API keys

@@ -123,6 +123,20 @@ def test_a_key_is_alone_on_standard_output(home: Path, database: str) -> None:
     assert made.stdout.strip() not in str(rows)
 
 
+def test_a_person_and_a_program_are_listed_and_shut_out(home: Path, database: str) -> None:
+    key = ese(home, "keys", "add", "going", "--role", "viewer").stdout.strip()
+    assert "going" in (listed := ese(home, "keys", "list").stdout)
+    assert key not in listed
+    assert ese(home, "keys", "revoke", "going").stdout == "The key going is revoked.\n"
+    assert ese(home, "keys", "revoke", "going").returncode == 1
+    assert "going" not in ese(home, "keys", "list").stdout
+    added = ese(home, "operators", "add", "leo@example.com", "--password", "correct horse battery staple")
+    assert added.returncode == 0
+    assert "may no longer sign in" in ese(home, "operators", "disable", "leo@example.com").stdout
+    assert "leo@example.com" in ese(home, "operators", "list").stdout
+    assert ese(home, "operators", "enable", "leo@example.com").returncode == 0
+
+
 def test_an_operator_needs_a_good_password(home: Path, database: str) -> None:
     arguments = ("operators", "add", "ana@example.com", "--role", "admin", "--password")
     weak = ese(home, *arguments, "12345678")

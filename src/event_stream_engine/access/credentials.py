@@ -61,6 +61,27 @@ class _ApiKeyRow:
     last_used_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedOperator:
+    """`seen_at`: the last use of a session that has not ended, None without one."""
+
+    email: str
+    name: str
+    role: str
+    created_at: datetime
+    disabled_at: datetime | None
+    seen_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    name: str
+    role: str
+    key_prefix: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
 def normalise_email(text: str) -> str:
     """Return an e-mail address as it is stored. Errors: Invalid."""
     email = text.strip().lower()
@@ -147,6 +168,34 @@ async def find_operator(conn: Connection, email: str) -> Operator | None:
     return Operator(Principal("operator", row.id, row.name, Role(row.role)), row.password_hash)
 
 
+async def list_operators(conn: Connection) -> list[ListedOperator]:
+    """Return everybody who may sign in, then who no longer may."""
+    return await _SQL.list_operators.many(conn, ListedOperator)
+
+
+async def disable_operator(conn: Connection, email: str, now: datetime, actor: Actor = COMMAND_LINE) -> None:
+    """Shut a person out at once; their sessions end. Errors: Invalid; NotFound."""
+    email = normalise_email(email)
+    operator_id = await _SQL.disable_operator.value(conn, {"email": email, "now": now})
+    if operator_id is None:
+        raise NotFound(f"No operator with the e-mail {email} may sign in. `ese operators list` lists them.")
+    await record(conn, actor, Entry(now, "operator.disabled", f"operator:{operator_id}"))
+
+
+async def enable_operator(conn: Connection, email: str, now: datetime, actor: Actor = COMMAND_LINE) -> None:
+    """Let a disabled person in again, with the password they had. Errors: Invalid; NotFound."""
+    email = normalise_email(email)
+    operator_id = await _SQL.enable_operator.value(conn, {"email": email})
+    if operator_id is None:
+        raise NotFound(f"No operator with the e-mail {email} is disabled. `ese operators list` lists them.")
+    await record(conn, actor, Entry(now, "operator.enabled", f"operator:{operator_id}"))
+
+
+async def list_api_keys(conn: Connection) -> list[ListedKey]:
+    """Return the keys in use, by name."""
+    return await _SQL.list_api_keys.many(conn, ListedKey)
+
+
 async def add_api_key(
     conn: Connection, name: str, role: Role, now: datetime, actor: Actor = COMMAND_LINE
 ) -> NewApiKey:
@@ -185,7 +234,7 @@ async def revoke_api_key(conn: Connection, name: str, now: datetime, actor: Acto
     """Shut out the key in use under this name. Errors: NotFound."""
     key_id = await _SQL.revoke_api_key.value(conn, {"name": name, "now": now})
     if key_id is None:
-        raise NotFound(f"No key in use is named {name}.")
+        raise NotFound(f"No key in use is named {name}. `ese keys list` lists them.")
     await record(conn, actor, Entry(now, "key.revoked", f"key:{key_id}"))
 
 

@@ -17,6 +17,42 @@ SELECT id, name, role, password_hash
 FROM operators
 WHERE email = %(email)s AND disabled_at IS NULL
 
+-- name: list_operators :many
+-- for: who may sign in, and who no longer may
+-- out: email, name, role, created_at, disabled_at, seen_at (last use of a session that has not ended)
+-- index: sessions by operator
+-- note: a handful of rows
+SELECT o.email, o.name, o.role, o.created_at, o.disabled_at, (SELECT max(s.last_used_at) FROM sessions s WHERE s.operator_id = o.id) AS seen_at
+FROM operators o ORDER BY o.disabled_at IS NOT NULL, o.email
+
+-- name: disable_operator :maybe
+-- for: shutting a person out at once
+-- in: email lower-case, now
+-- out: id
+-- index: operators_email_key, sessions by operator
+-- note: the row stays, because what the person did is recorded under its id; its sessions go with the same statement
+WITH disabled AS (
+    UPDATE operators SET disabled_at = %(now)s WHERE email = %(email)s AND disabled_at IS NULL RETURNING id
+), ended AS (
+    DELETE FROM sessions USING disabled WHERE sessions.operator_id = disabled.id
+)
+SELECT id FROM disabled
+
+-- name: enable_operator :maybe
+-- for: letting a disabled person in again, with the password they had
+-- in: email lower-case
+-- out: id
+-- index: operators_email_key
+-- note: their sessions are gone; they sign in anew
+UPDATE operators SET disabled_at = NULL WHERE email = %(email)s AND disabled_at IS NOT NULL RETURNING id
+
+-- name: list_api_keys :many
+-- for: programs that may enter
+-- out: name, role, key_prefix, created_at, last_used_at
+-- index: api_keys_name
+-- note: a handful of rows; revoked ones are in the audit trail
+SELECT name, role, key_prefix, created_at, last_used_at FROM api_keys WHERE revoked_at IS NULL ORDER BY name
+
 -- name: add_api_key :exec
 -- for: a key for a program
 -- in: id, name, role, key_prefix, key_hash SHA-256 of the key, now
