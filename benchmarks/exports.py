@@ -105,7 +105,8 @@ async def press(
         env=os.environ | PRESS_ENVIRONMENT,
     )
     assert child.stdin is not None
-    child.stdin.write(json.dumps({"url": url, "limit_bytes": LIMIT_BYTES}).encode() + b"\n")
+    told = {"url": url, "queries_url": url, "secret_key": "", "limit_bytes": LIMIT_BYTES}
+    child.stdin.write(json.dumps(told).encode() + b"\n")
     peak, sessions, in_postgres = 0, list[int](), 0.0
     while child.returncode is None:
         if len(sessions) < 2:

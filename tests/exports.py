@@ -11,6 +11,8 @@ from event_stream_engine.exports.making import make
 from event_stream_engine.exports.orders import Order
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import Clock
+from event_stream_engine.workbench.readers import Readers, find_database
+from tests.engine import LIVE
 
 SOMEBODY = Actor("operator:11111111-1111-1111-1111-111111111111")
 ROOM_BYTES = 1024**3
@@ -42,7 +44,8 @@ async def make_next(url: str, clock: Clock, limit_bytes: int = ROOM_BYTES) -> Ex
     async with await connect(url, "test") as reading, await connect(url, "test") as storing:
         claimed = await jobs.claim_next(storing, clock.now())
         assert claimed is not None
-        await make(reading, storing, claimed, clock, limit_bytes=limit_bytes)
+        readers = Readers(url, find_database(url), LIVE.secret_key)
+        await make(reading, storing, readers, claimed, clock, limit_bytes=limit_bytes)
         return await jobs.load_export(storing, claimed.id)
 
 

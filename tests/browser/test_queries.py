@@ -36,6 +36,21 @@ async def give_factor(page: Page) -> None:
     await page.get_by_label("factor", exact=True).fill("2")
 
 
+async def export_all(engine: RunningEngine, page: Page, name: str, values: str) -> list[list[str]]:
+    """Export the query of the page by its button, and return the rows of the file."""
+    await page.get_by_role("button", name="Export all").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Make the file").click()
+    await expect(page).to_have_url(f"{engine.url}/reports/exports")
+    row = page.locator("#exports tbody tr").first
+    await expect(row).to_contain_text(name)
+    await expect(row).to_contain_text(values)
+    await expect(row).to_contain_text("completed", timeout=60_000)
+    async with page.expect_download() as started:
+        await row.get_by_role("link", name="Download").click()
+    file = await (await started.value).path()
+    return list(csv.reader(io.StringIO(file.read_text())))
+
+
 async def test_a_query_is_corrected_run_drawn_and_taken_away(engine: RunningEngine, page: Page) -> None:
     editor = await open_editor(page, engine)
     fault = page.locator("[data-fault-of=sql]")
@@ -99,6 +114,13 @@ async def test_a_query_is_saved_with_its_chart_shared_and_scheduled(
     await page.get_by_role("button", name="Run", exact=True).click()
     await expect(page.get_by_label("Kind of chart")).to_have_value("line", timeout=RUN_MS)
     await expect(page.locator("#result-chart svg")).to_be_visible(timeout=RUN_MS)
+
+    # All its rows become a file, with the values that its parameters have now.
+    await page.get_by_label("factor", exact=True).fill("5")
+    exported = await export_all(engine, page, "Doubles", "factor = 5")
+    assert (len(exported), exported[1][:3]) == (13, ["1", "5", "'=1+1"])
+    await page.go_back()
+    await expect(page.get_by_role("heading", name="Doubles")).to_be_visible()
 
     # It is scheduled, once there is somebody to tell.
     await page.get_by_role("button", name="Schedule", exact=True).click()

@@ -282,7 +282,8 @@ async def test_too_many_rows_for_a_spreadsheet_are_told(
 async def test_killed_half_way_it_begins_anew_and_its_memory_stays_flat(database_url: str) -> None:
     clock, rows = SystemClock(), 250_000
     now = clock.now()
-    told = json.dumps({"url": database_url, "limit_bytes": ROOM_BYTES}).encode() + b"\n"
+    order = {"url": database_url, "queries_url": database_url, "secret_key": "x", "limit_bytes": ROOM_BYTES}
+    told = json.dumps(order).encode() + b"\n"
 
     async def start_press() -> asyncio.subprocess.Process:
         press = await asyncio.create_subprocess_exec(

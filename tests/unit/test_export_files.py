@@ -15,34 +15,8 @@ from event_stream_engine.exports.files import open_file
 from event_stream_engine.exports.making import PART_BYTES, Parts
 from event_stream_engine.exports.sets import Column
 from event_stream_engine.kernel.errors import Invalid
+from tests.unit.test_cells import FORMULAS, HARMLESS
 
-FORMULAS = (
-    "=cmd|' /C calc'!A0",
-    "+1+cmd|' /C calc'!A0",
-    "-2+3+cmd|' /C calc'!A0",
-    "@SUM(1+1)*cmd|' /C calc'!A0",
-    "  =1+1",
-    "\t=1+1",
-    "\r=1+1",
-    "\n=1+1",
-    "\u00a0=1+1",
-    "\u200b=1+1",
-    "\ufeff=1+1",
-    "＝1+1",
-    "\tplain",
-)
-HARMLESS = (
-    "hello",
-    "",
-    "1 = 1",
-    "a+b",
-    "+14155550100",
-    "-5",
-    "-5.25",
-    "é = 🙂",
-    'say "hi", twice\nand more',
-    "'=1",
-)
 COLUMNS = (Column("id", "integer"), Column("body", "text"), Column("extra", "json"), Column("at", "instant"))
 
 

@@ -14,7 +14,6 @@ from event_stream_engine.reporting.daily import DailyReport
 from event_stream_engine.reporting.documents import word_days, write_document
 from event_stream_engine.reporting.mail import HIGHEST_PX, write_mail, write_summary
 from event_stream_engine.reporting.report import DAILY, DeliveryTimes, Figures, Frame
-from event_stream_engine.reporting.spreadsheet import make_safe
 
 RIGA = ZoneInfo("Europe/Riga")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -84,25 +83,6 @@ def test_mail_draws_a_bar_for_each_hour_and_shows_also_the_smallest_part() -> No
 )
 def test_days_are_written_with_what_differs(first: date, last: date, words: str) -> None:
     assert word_days(first, last) == words
-
-
-@pytest.mark.parametrize(
-    ("text", "safe"),
-    [
-        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-        ("  +1+1", "'  +1+1"),
-        ("\u00a0\u200b@SUM(A1)", "'\u00a0\u200b@SUM(A1)"),
-        ("\t x", "'\t x"),
-        ("\r\nx", "'\r\nx"),
-        ("＝1", "'＝1"),
-        ("-5.7%", "-5.7%"),
-        ("+15%", "+15%"),
-        ("Spring = summer", "Spring = summer"),
-        ("", ""),
-    ],
-)
-def test_what_a_spreadsheet_would_run_is_text(text: str, safe: str) -> None:
-    assert make_safe(text) == safe
 
 
 def test_markdown_table_keeps_its_cells_whatever_they_hold() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from event_stream_engine.workbench.statement import LONGEST_LETTERS, Refused, read_statement
+from event_stream_engine.workbench.statement import LONGEST_LETTERS, Refused, read_statement, word_place
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_what_only_looks_dangerous_is_read(sql: str) -> None:
         ("SELECT 'open", "quotation mark has no end"),
         ('SELECT "open', "quotation mark has no end"),
         ("SELECT $1", "as :name"),
+        ("SELECT $:a ( $:a) AS q, more", "belongs to nothing"),
         ("SELECT (1", "not closed"),
         ("SELECT 1)", "closes none"),
         ("SELECT 1;;", "One statement at a time"),
@@ -62,6 +63,25 @@ def test_parameters_stand_for_values_outside_of_strings_and_comments() -> None:
     statement = read_statement(sql)
     assert statement.parameters == ("a", "longer")
     assert statement.text == "SELECT $1, ':b', x::date, \":c\", $1 + $2 -- :d\nFROM t"
+
+
+def test_literals_are_written_in_where_parameters_stand() -> None:
+    sql = "SELECT :a, ':a', :b + wrong, :a -- :b"
+    statement = read_statement(sql).write_in([" ('it''s :b'::text) ", " ('1'::int) "])
+    assert (
+        statement.text
+        == "SELECT  ('it''s :b'::text) , ':a',  ('1'::int)  + wrong,  ('it''s :b'::text)  -- :b"
+    )
+    assert statement.find_place(statement.text.index("wrong")) == sql.index("wrong")
+
+
+def test_a_place_is_said_by_line_and_column() -> None:
+    assert [word_place("ab\ncd", place) for place in (0, 2, 3, 5)] == [
+        "Line 1, column 1",
+        "Line 1, column 3",
+        "Line 2, column 1",
+        "Line 2, column 3",
+    ]
 
 
 def test_a_place_in_what_was_sent_is_found_in_what_was_written() -> None:

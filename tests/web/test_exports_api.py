@@ -19,6 +19,7 @@ from event_stream_engine.kernel.clock import SettableClock, SystemClock
 from event_stream_engine.kernel.phone import mask_phone
 from tests.engine import BASE, Engine, make_settings, running_engine
 from tests.exports import add_messages, make_next
+from tests.querying import prepare_readers
 from tests.sent_campaigns import send_campaign
 from tests.web.test_room_pages import load_page
 
@@ -228,3 +229,89 @@ async def test_page_shows_progress_and_files(engine: Engine) -> None:
     assert 'name="since" value="2026-03-01T00:00:00Z"' in page.text
     assert '<option value="sms" selected>' in page.text
     assert "/file" in page.text
+
+
+async def save_query(engine: Engine, *, is_shared: bool = True) -> str:
+    await prepare_readers(engine.url)
+    body = {
+        "name": f"Numbers <b> {is_shared}",
+        "sql": "SELECT n, :word AS word FROM generate_series(1, 3000) n",
+        "parameters": [{"name": "word", "type": "text", "default": "one"}],
+        "is_shared": is_shared,
+    }
+    answer = await engine.client.post("/api/v1/queries", json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def test_query_is_exported_whole_with_its_values_by_its_name(engine: Engine) -> None:
+    query_id = await save_query(engine)
+    made = await make_file(engine, set="query", query_id=query_id, parameters={"word": "two"})
+    assert (made["state"], made["rows"], made["query"]) == ("completed", 3000, "Numbers <b> True")
+    assert (made["shows_numbers"], made["filters"]) == (True, {"query_id": query_id, "version": 1})
+    rows = read_rows(await engine.client.get(made["file"]))
+    assert (len(rows), rows[-1]) == (3000, {"n": "3000", "word": "two"})
+    page = await load_page(engine, "/reports/exports")
+    assert page.refused == []
+    assert "Numbers &lt;b&gt; True" in page.text
+    assert "word = two" in page.text
+    query_page = await load_page(engine, f"/reports/queries/{query_id}")
+    assert query_page.refused == []
+    assert "Export all" in query_page.text
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"query_id": "x"}, 422, "query_id"),
+        ({}, 422, "query_id"),
+        ({"query_id": "00000000-0000-4000-8000-00000000dead"}, 404, None),
+        ({"query_id": "saved", "parameters": {"other": 1}}, 422, "parameters.other"),
+        ({"query_id": "saved", "parameters": {"word": 5}}, 422, "parameters.word"),
+        ({"query_id": "saved", "channel": "sms"}, 422, "channel"),
+        ({"query_id": "saved", "format": "doc"}, 422, "format"),
+        ({"set": "messages", "query_id": "saved"}, 422, "query_id"),
+        ({"set": "messages", "parameters": {}}, 422, "parameters"),
+    ],
+)
+async def test_query_that_cannot_be_exported_names_the_field(
+    engine: Engine, body: dict[str, Any], status: int, field: str | None
+) -> None:
+    saved = await save_query(engine)
+    body = {"set": "query", **body}
+    if body.get("query_id") == "saved":
+        body["query_id"] = saved
+    assert (await ask(engine, status, **body)).get("field") == field
+
+
+async def test_query_that_is_not_shared_is_nobody_elses_to_export_or_to_have(engine: Engine) -> None:
+    shared, private = await save_query(engine), await save_query(engine, is_shared=False)
+    made = await make_file(engine, set="query", query_id=private)
+    async with signed_in_as(engine, Role.admin) as other:
+        body = {"set": "query", "format": "csv", "query_id": private}
+        assert (await other.post("/api/v1/exports", json=body)).status_code == 404
+        told = (await other.get(f"/api/v1/exports/{made['id']}")).json()
+        assert told["query"] is None
+        assert (await other.get(made["file"])).status_code == 403
+        page = await other.get("/reports/exports", headers={"accept": "text/html"})
+        assert "Numbers" not in page.text
+        assert "word =" not in page.text
+        assert "/file" not in page.text
+    async with signed_in_as(engine, Role.viewer) as viewer:
+        asked = await viewer.post("/api/v1/exports", json=body | {"query_id": shared})
+        assert (asked.status_code, asked.json()["shows_numbers"]) == (201, False)
+        in_full = body | {"query_id": shared, "shows_numbers": True}
+        assert (await viewer.post("/api/v1/exports", json=in_full)).status_code == 403
+
+
+async def test_why_a_query_failed_is_told_to_whoever_may_have_its_rows(engine: Engine) -> None:
+    await save_query(engine)
+    body = {"name": "Wrong", "sql": "SELECT\n 1 / 0 AS one", "is_shared": True}
+    query_id = (await engine.client.post("/api/v1/queries", json=body)).json()["id"]
+    made = await make_file(engine, set="query", query_id=query_id)
+    assert (made["state"], made["error"]) == ("failed", "Division by zero.")
+    async with signed_in_as(engine, Role.viewer) as viewer:
+        told = (await viewer.get(f"/api/v1/exports/{made['id']}")).json()
+        assert "whoever may have its rows" in told["error"]
+        page = await viewer.get("/reports/exports", headers={"accept": "text/html"})
+        assert "Division by zero" not in page.text

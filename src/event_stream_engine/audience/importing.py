@@ -352,8 +352,3 @@ class _Written:
 @dataclass(frozen=True, slots=True)
 class _Phone:
     phone: str
-
-
-def make_cell_safe(text: str) -> str:
-    """Return text as a CSV cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

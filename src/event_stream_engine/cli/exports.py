@@ -18,7 +18,7 @@ from event_stream_engine.cli.session import command, err, open_database, open_se
 from event_stream_engine.exports import jobs, orders
 from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.exports.orders import Order, check_order
-from event_stream_engine.exports.sets import CAMPAIGN, PEOPLE, SCOPE, SETS, load_set
+from event_stream_engine.exports.sets import CAMPAIGN, PEOPLE, SAVED_QUERY, SCOPE, SETS, load_set
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.kernel.errors import Conflict, Invalid
@@ -90,6 +90,8 @@ async def _read_filters(
     conn: Connection, set_name: str, window: Window, given: dict[str, str | None]
 ) -> dict[str, Any]:
     """Return the filters of a set from options; one that the set does not have is an error."""
+    if set_name == SAVED_QUERY.slug:
+        raise Invalid("A saved query is exported on its page or by the API, for whoever may see it.", "set")
     takes = load_set(set_name).filters
     known = {
         "campaign": {"campaign_id", "campaign_ids"},

@@ -17,6 +17,7 @@ from event_stream_engine.cli.session import command, err, open_database, open_se
 from event_stream_engine.cli.supervisor import end_with_supervisor
 from event_stream_engine.infra.database import Connection, connect, transaction
 from event_stream_engine.infra.settings import Settings
+from event_stream_engine.kernel.cells import make_cell_safe
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.kernel.errors import Conflict, Invalid
 
@@ -110,7 +111,7 @@ async def _write_rejects(conn: Connection, done: Import, path: Path) -> None:
         writer.writerow(("row", "reason", "value"))
         while rows := await importing.list_rejects(conn, done.id, after, 10_000):
             for row in rows:
-                writer.writerow((row.row, row.reason, importing.make_cell_safe(row.value)))
+                writer.writerow((row.row, row.reason, make_cell_safe(row.value)))
                 shown += 1
                 if shown <= MOST_SHOWN_REJECTS:
                     err.print(f"row {row.row}: {row.reason}", style="yellow", markup=False, highlight=False)

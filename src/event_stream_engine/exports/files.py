@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import orjson
@@ -14,14 +14,15 @@ from pyarrow import parquet
 
 from event_stream_engine.exports.reading import column_type
 from event_stream_engine.exports.sets import Column
+from event_stream_engine.kernel.cells import FORMULA, SIGNED_NUMBER, make_cell_safe
 from event_stream_engine.kernel.errors import Invalid
 
-GROUP_ROWS = 32_768
+GROUP_ROWS = 32_768  # of Parquet, or as many as have …
+GROUP_BYTES = 16 * 1024 * 1024
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
-# What a spreadsheet takes for a formula, also behind blanks and what cannot be seen; and what only looks like one.
-_FORMULA = r"^(?:[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|[\t\r\n])"
-_NUMBER = r"^[+\-]?[0-9]+(?:\.[0-9]+)?$"
+FIRST_YEAR = 1900  # that Excel has dates of
+MOST_EXACT = 2**53  # what is larger would lose digits as a number
 _TO_ESCAPE = r'["\\\x00-\x1f]'
 
 
@@ -39,12 +40,14 @@ class File(Protocol):
     def close(self) -> None: ...
 
 
-def make_safe(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Put an apostrophe before what a spreadsheet would run as a formula; numbers with their sign stay as they are."""
-    is_formula = pc.fill_null(pc.match_substring_regex(values, _FORMULA), False)
+def make_cells_safe(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Do for a column what `make_cell_safe` does for a cell."""
+    is_formula = pc.fill_null(pc.match_substring_regex(values, FORMULA), False)
     if not pc.any(is_formula).as_py():
         return values
-    is_formula = pc.and_not(is_formula, pc.fill_null(pc.match_substring_regex(values, _NUMBER), False))
+    is_formula = pc.and_not(
+        is_formula, pc.fill_null(pc.match_substring_regex(values, f"^{SIGNED_NUMBER}$"), False)
+    )
     return pc.if_else(is_formula, pc.binary_join_element_wise("'", values, ""), values)
 
 
@@ -53,14 +56,16 @@ class CsvFile:
 
     def __init__(self, columns: Sequence[Column], sink: Sink) -> None:
         self._columns = columns
-        self._writer = arrow_csv.CSVWriter(sink, _schema(columns, is_typed=False))
+        schema = _schema(columns, is_typed=False)
+        self._names = [make_cell_safe(column.name) for column in columns]
+        self._writer = arrow_csv.CSVWriter(sink, pa.schema(list(zip(self._names, schema.types, strict=True))))
 
     def write(self, table: pa.Table) -> None:
         cells = [
-            make_safe(values) if column.kind in ("text", "json") else values
+            make_cells_safe(values) if column.kind in ("text", "json") else values
             for column, values in zip(self._columns, table.columns, strict=True)
         ]
-        self._writer.write_table(pa.table(cells, names=table.column_names))
+        self._writer.write_table(pa.table(cells, names=self._names))
 
     def close(self) -> None:
         self._writer.close()
@@ -76,7 +81,10 @@ class NdjsonFile:
     def write(self, table: pa.Table) -> None:
         pieces: list[Any] = []
         for number, (column, values) in enumerate(zip(self._columns, table.columns, strict=True)):
-            pieces += [f'{"," if number else "{"}"{column.name}":', _write_json(column.kind, values)]
+            pieces += [
+                f"{',' if number else '{'}{orjson.dumps(column.name).decode()}:",
+                _write_json(column.kind, values),
+            ]
         lines = pc.binary_join_element_wise(*pieces, "}\n", "")
         for chunk in lines.chunks:
             # The text of a fresh array is one piece of memory.
@@ -94,6 +102,9 @@ def _write_json(kind: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
             written = pa.chunked_array([pa.array(texts, pa.string())])
         else:
             written = pc.binary_join_element_wise('"', values, '"', "")
+    elif kind == "decimal":
+        quoted = pc.binary_join_element_wise('"', values, '"', "")  # JSON has no word for NaN and Infinity
+        written = pc.if_else(pc.match_substring_regex(values, "^-?[0-9]"), values, quoted)
     else:
         written = values.cast(pa.string())
     return pc.fill_null(written, "null")
@@ -107,18 +118,19 @@ class ParquetFile:
             pa.PythonFile(sink, mode="w"), _schema(columns, is_typed=True), compression="zstd"
         )
         self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
 
     def write(self, table: pa.Table) -> None:
         self._waiting.append(table)
         self._rows += table.num_rows
-        if self._rows >= GROUP_ROWS:
+        self._bytes += table.nbytes
+        if self._rows >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting), row_group_size=self._rows)
-        self._waiting, self._rows = [], 0
+        self._waiting, self._rows, self._bytes = [], 0, 0
 
     def close(self) -> None:
         self._flush()
@@ -135,6 +147,7 @@ class XlsxFile:
             self._content,
             {"constant_memory": True, "remove_timezone": True, "default_date_format": "yyyy-mm-dd hh:mm:ss"},
         )
+        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
         self._sheet = self._book.add_worksheet()
         self._sheet.freeze_panes(1, 0)
         self._sheet.set_column(0, len(columns) - 1, 20)
@@ -153,12 +166,18 @@ class XlsxFile:
                 self._write_cell(place, value)
 
     def _write_cell(self, place: int, value: object) -> None:
+        if isinstance(value, date) and value.year < FIRST_YEAR:
+            value = value.isoformat()
+        elif isinstance(value, int | float) and not -MOST_EXACT <= value <= MOST_EXACT:  # NaN neither
+            value = str(value)
         if isinstance(value, str):
             self._sheet.write_string(self._rows, place, value[:LONGEST_CELL])
         elif isinstance(value, bool):
             self._sheet.write_boolean(self._rows, place, value)
         elif isinstance(value, datetime):
             self._sheet.write_datetime(self._rows, place, value)
+        elif isinstance(value, date):
+            self._sheet.write_datetime(self._rows, place, value, self._day)
         elif isinstance(value, int | float):
             self._sheet.write_number(self._rows, place, value)
 

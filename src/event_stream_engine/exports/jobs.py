@@ -15,9 +15,11 @@ from psycopg.types.json import Jsonb
 from event_stream_engine.access.roles import Role
 from event_stream_engine.audit.entries import Actor, Entry, record
 from event_stream_engine.exports.orders import Order, check_order
+from event_stream_engine.exports.sets import SAVED_QUERY
 from event_stream_engine.infra.database import Connection, Pool, transaction
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.errors import Conflict, NotFound, Unavailable
+from event_stream_engine.workbench.asking import write_for_trail
 
 SQL = load_queries(__package__)
 SILENCE = timedelta(seconds=30)  # of a worker, after which another begins its export anew
@@ -32,6 +34,8 @@ _TOLD_FILTERS = frozenset(
         "until",
         "campaign_id",
         "campaign_ids",
+        "query_id",
+        "version",
         "channel",
         "country",
         "consent",
@@ -118,12 +122,14 @@ async def ask(
 
 def describe_order(order: Order) -> dict[str, Any]:
     """Return an order as the audit trail tells it."""
+    own = {"sql": write_for_trail(order.filters["sql"])} if order.set_name == SAVED_QUERY.slug else {}
     told = {name: value for name, value in order.filters.items() if name in _TOLD_FILTERS}
     return {
         "set": order.set_name,
         "format": order.format,
         "shows_numbers": order.shows_numbers,
         "filters": told | ({"search": True} if {"phone", "number", "text"} & order.filters.keys() else {}),
+        **own,
     }
 
 
@@ -182,6 +188,8 @@ async def end(conn: Connection, claimed: Export, now: datetime, *, error: str | 
         if error:
             await SQL.delete_parts.execute(conn, {"id": claimed.id})
         made = await load_export(conn, claimed.id)
+        if error and claimed.set_name == SAVED_QUERY.slug:
+            error = "refused or stopped"  # PostgreSQL's words about somebody's SQL may quote a row
         after = {"error": error} if error else {"rows": made.rows, "file_bytes": made.file_bytes}
         action = "export.failed" if error else "export.completed"
         await record(conn, Actor(claimed.actor), Entry(now, action, f"export:{claimed.id}", after=after))

@@ -11,10 +11,13 @@ from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.exports.jobs import Export
 from event_stream_engine.exports.orders import Progress
 from event_stream_engine.exports.packing import pack
+from event_stream_engine.exports.query_results import pack_query
+from event_stream_engine.exports.sets import SAVED_QUERY
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.infra.queries import load_queries
 from event_stream_engine.kernel.clock import Clock
-from event_stream_engine.kernel.errors import Conflict, Invalid
+from event_stream_engine.kernel.errors import Conflict, Invalid, Unavailable
+from event_stream_engine.workbench.readers import Readers
 
 SQL = load_queries(__package__)
 PART_BYTES = 4 * 1024 * 1024
@@ -64,10 +67,17 @@ class Parts:
 
 
 async def make(
-    reading: Connection, storing: Connection, claimed: Export, clock: Clock, *, limit_bytes: int
+    reading: Connection,
+    storing: Connection,
+    readers: Readers,
+    claimed: Export,
+    clock: Clock,
+    *,
+    limit_bytes: int,
 ) -> None:
     """Make the file of an export that this worker has claimed, and end it one way or the other.
 
+    `readers` run people's SQL, `reading` everything else.
     Errors: those of the connection; the export is then begun anew when it has been silent for long enough.
     """
     parts = Parts(is_compressed=FORMATS[claimed.format].is_compressed)
@@ -77,11 +87,14 @@ async def make(
         await stored.add(parts.take(), parts, progress)
 
     try:
-        packed = await pack(reading, claimed.order, parts, clock=clock, on_progress=tell)
+        if claimed.set_name == SAVED_QUERY.slug:
+            packed = await pack_query(readers, claimed.order, parts, clock=clock, on_progress=tell)
+        else:
+            packed = await pack(reading, claimed.order, parts, clock=clock, on_progress=tell)
         await stored.add(parts.finish(), parts, packed)
     except ClaimLost:
         return
-    except (Invalid, Conflict) as error:
+    except (Invalid, Conflict, Unavailable) as error:
         await jobs.end(storing, claimed, clock.now(), error=str(error))
     except QueryCanceled:
         await jobs.end(storing, claimed, clock.now(), error="Reading it took longer than an hour. Narrow it.")

@@ -1,7 +1,7 @@
 """What somebody asks for: a set, narrowed, as a kind of file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from event_stream_engine.exports.sets import load_set
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.kernel.errors import Conflict, Invalid
 from event_stream_engine.kernel.windows import Window
+from event_stream_engine.workbench.parameters import Value, read_values
+from event_stream_engine.workbench.saved_queries import SavedQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,22 @@ def narrow_to_campaign(campaign: Campaign, status: str | None, reason: str | Non
         "reason": reason,
     }
     return {name: value for name, value in filters.items() if value is not None}
+
+
+def narrow_to_query(query: SavedQuery, given: Mapping[str, Value | None]) -> dict[str, Any]:
+    """Return a query as it is now, with the values that are asked for as the defaults of its parameters. Errors: Invalid."""
+    read_values(query.parameters, given)
+    values = {name: value for name, value in given.items() if value is not None}
+    return {
+        "query_id": str(query.id),
+        "name": query.name,
+        "version": query.version,
+        "is_shared": query.is_shared,
+        "sql": query.sql,
+        "parameters": [
+            replace(one, default=values.get(one.name, one.default)).described for one in query.parameters
+        ],
+    }
 
 
 def narrow_to_people(wanted: Wanted) -> dict[str, Any]:

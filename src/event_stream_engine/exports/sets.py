@@ -18,7 +18,8 @@ CAMPAIGN = ("campaign_id", "first", "last", "status", "reason")
 @dataclass(frozen=True, slots=True)
 class Column:
     """`kind`: code (letters and digits of ours or the provider's), text (anybody's words), phone, instant, integer,
-    number, boolean or json."""
+    number, boolean or json; of people's queries also decimal (a number that keeps all its digits where a file has no
+    types), moment (an instant without its zone) and date."""
 
     name: str
     kind: str
@@ -26,12 +27,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ExportSet:
-    """`filters` are the parameters of its query; `needs` is the least role that may have its rows, masked."""
+    """`filters` are the parameters of its query, None when each order brings its own; `needs` is the least role that may
+    have its rows, masked."""
 
     slug: str
     name: str
     meaning: str
-    query: Query
+    query: Query | None
     columns: Sequence[Column]
     filters: Sequence[str]
     needs: Role = Role.viewer
@@ -197,12 +199,22 @@ ROLLUPS = ExportSet(
     SCOPE,
 )
 
+# Its rows are those of SQL that somebody has saved, run by a login of theirs: see query_results.py.
+SAVED_QUERY = ExportSet(
+    "query",
+    "Saved query",
+    "The whole result of a saved query, with the values of its parameters",
+    None,
+    (),
+    ("query_id", "name", "version", "is_shared", "sql", "parameters"),
+)
+
 SETS = {one.slug: one for one in (MESSAGES, RECIPIENTS, RECEIPTS, INBOUND, USERS, CONSENT, AUDIT, ROLLUPS)}
 
 
 def load_set(slug: str) -> ExportSet:
     """Errors: Invalid when there is no such set."""
-    found = SETS.get(slug)
-    if found is None:
-        raise Invalid(f"{slug!r} cannot be exported; use one of {', '.join(SETS)}.", "set")
-    return found
+    known = SETS | {SAVED_QUERY.slug: SAVED_QUERY}
+    if slug not in known:
+        raise Invalid(f"{slug!r} cannot be exported; use one of {', '.join(known)}.", "set")
+    return known[slug]

@@ -2,15 +2,14 @@
 
 import csv
 import io
-from unicodedata import category
 
+from event_stream_engine.kernel.cells import make_cell_safe
 from event_stream_engine.reporting.daily import describe_daily
 from event_stream_engine.reporting.report import Value
 from event_stream_engine.reporting.versions import Report
 from event_stream_engine.reporting.weekly import WeeklyReport, describe_weekly
 
 TITLES = ("part", "subject", "figure", "value")
-_FORMULA = "=+-@＝＋－＠"
 _STEPS = ("sent", "delivered", "in_flight", "failed", "delivery_rate_percent", "p50_seconds", "p95_seconds")
 
 
@@ -19,7 +18,7 @@ def write_csv(report: Report) -> str:
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(TITLES)
-    writer.writerows((*map(make_safe, row[:3]), _write(row[3])) for row in _list_rows(report))
+    writer.writerows((*map(make_cell_safe, row[:3]), _write(row[3])) for row in _list_rows(report))
     return file.getvalue()
 
 
@@ -68,15 +67,4 @@ def _list_rows(report: Report) -> list[tuple[str, str, str, Value]]:
 
 
 def _write(value: Value) -> object:
-    return make_safe(value) if isinstance(value, str) else value
-
-
-def make_safe(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run as a formula, also behind blanks and what cannot be seen."""
-    bare = next((letter for letter in text if category(letter)[0] not in "ZC"), "")
-    is_number = text.lstrip("+-").rstrip("%").replace(".", "", 1).isdecimal()
-    return (
-        f"'{text}"
-        if (bare and bare in _FORMULA and not is_number) or text[:1] in ("\t", "\r", "\n")
-        else text
-    )
+    return make_cell_safe(value) if isinstance(value, str) else value

@@ -49,10 +49,15 @@ async def ask(
         raise
     finally:
         after |= {
-            "sql": _DIGITS.sub("•••", sql[:_LONGEST_TEXT]),
+            "sql": write_for_trail(sql),
             "sees_numbers": sees_numbers,
             "duration_ms": round((time.perf_counter() - began) * 1000, 1),
         }
         async with pool.connection() as conn, transaction(conn):
             await record(conn, actor, Entry(clock.now(), "query.run", subject, after=after))
     return result
+
+
+def write_for_trail(sql: str) -> str:
+    """Return a query's text as the audit trail tells it, without what may be a number."""
+    return _DIGITS.sub("•••", sql[:_LONGEST_TEXT])

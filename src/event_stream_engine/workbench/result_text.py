@@ -2,20 +2,17 @@
 
 import csv
 import io
-import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from event_stream_engine.kernel.cells import make_cell_safe
 from event_stream_engine.kernel.clock import format_instant
 from event_stream_engine.workbench.running import Column
 
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60  # of a value in a message
-_FORMULA = "=+-@＝＋－＠"
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?", re.ASCII)  # a signed number runs nothing
 
 
 def write_value(value: Any) -> str:
@@ -58,15 +55,10 @@ def write_lines(columns: Sequence[Column], rows: Sequence[Sequence[Any]]) -> str
 
 def _write_row(row: Sequence[Any]) -> str:
     line = io.StringIO()
-    csv.writer(line).writerow(_guard(one) if isinstance(one, str) else write_value(one) for one in row)
+    csv.writer(line).writerow(
+        make_cell_safe(one) if isinstance(one, str) else write_value(one) for one in row
+    )
     return line.getvalue()
-
-
-def _guard(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run as a formula, also behind blanks and what cannot be seen."""
-    seen = next((letter for letter in text if unicodedata.category(letter)[0] not in "ZC"), "")
-    is_formula = seen in _FORMULA or text.startswith(("\t", "\r", "\n"))
-    return f"'{text}" if seen and is_formula and not _NUMBER.fullmatch(text) else text
 
 
 def _shorten(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -22,8 +22,7 @@ from event_stream_engine.workbench.statement import HARMLESS_FUNCTIONS, Refused,
 
 SQL = load_queries(__package__)
 MOST_COLUMNS = 200
-MOST_LETTERS = 20_000  # of one value …
-MOST_ROW_LETTERS = 400_000  # … and of a row: shared among its columns that are text
+MOST_ROW_LETTERS = 400_000  # of a row: shared among its columns that are text
 _CHUNK_ROWS = 20
 # Webhooks come in by the same loop. After so many values, about a millisecond, it is theirs for several times as long; to
 # give way for a moment only would let four queries at once have it most of the time.
@@ -31,8 +30,8 @@ PIECE_VALUES = 500
 REST_SECONDS = 0.005
 _VALUE_KINDS = (str, int, float, bool, Decimal, datetime, date, time_of_day, timedelta, UUID, type(None))
 # What is of bounded size travels as it is, everything else as text, so that it can be cut before it leaves the server.
-_AS_IT_IS = frozenset(
-    adapters.types[name].oid
+AS_IT_IS = frozenset(
+    adapters.types[name].regtype
     for name in (
         *("bool", "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "uuid"),
         *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
@@ -46,10 +45,12 @@ _SLACK_SECONDS = 10.0  # to get a place and a connection; the statements themsel
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one query may take. `cost` is in the planner's units, `bytes` counts what is sent of the rows."""
+    """What one query may take. `cost` is in the planner's units, `bytes` counts what is sent of the rows, `letters` are of
+    one value."""
 
     rows: int = 2_000
     bytes: int = 2 * 1024 * 1024
+    letters: int = 20_000
     seconds: float = 30.0
     cost: float = 10_000_000.0
 
@@ -92,7 +93,7 @@ async def run(
     server or no free place.
     """
     statement = read_statement(sql)
-    values = _order_values(statement, parameters or {})
+    values = order_values(statement, parameters or {})
     began = time.perf_counter()
     try:
         async with (
@@ -100,29 +101,47 @@ async def run(
             readers.connection(sees_numbers=sees_numbers, seconds=limits.seconds) as conn,
             snapshot(conn),
         ):
-            wrapped = await _look_at(conn, statement, values, limits)
+            wrapped = await look_at(conn, statement, values, limits, _write_for_screen)
             rows, truncated = await _fetch(conn, wrapped, values, limits)
     except TimeoutError:
         raise Unavailable("The server did not answer in time. Try again in a moment.") from None
     except psycopg.Error as error:
-        raise _explain(error, statement, limits) from None
+        raise explain(error, statement, limits) from None
     duration_ms = (time.perf_counter() - began) * 1000
     return Result(wrapped.columns, rows, truncated, round(duration_ms, 1), wrapped.cost)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrapped:
+class Wrapped:
+    """A query as it is run: `text` gives its columns, of which a text has at most one letter more than `letters`."""
+
     text: str
     columns: tuple[Column, ...]
-    letters: int  # of a text, at most
+    letters: int
     cost: float
+    estimated_rows: int
 
 
 _BEFORE = "SELECT * FROM (\n"
 
 
-async def _look_at(conn: Connection, statement: Statement, values: Sequence[Any], limits: Limits) -> _Wrapped:
-    """Find out what a query gives and costs, without running it. Errors: Refused; psycopg.Error."""
+def _write_for_screen(name: str, column_type: str, letters: int) -> str:
+    return name if column_type in AS_IT_IS else f"left({name}::text, {letters})"
+
+
+async def look_at(
+    conn: Connection,
+    statement: Statement,
+    values: Sequence[Any],
+    limits: Limits,
+    write: Callable[[str, str, int], str],
+) -> Wrapped:
+    """Find out what a query gives and costs, without running it.
+
+    `write` says by which expression a column is sent: of its name, its type, and the letters of a text. What is executed
+    here is prepared, because psycopg would otherwise send a query without parameters by the protocol that takes several at once.
+    Errors: Refused; psycopg.Error.
+    """
     refused = await SQL.list_refused_functions.value(
         conn, {"names": sorted(statement.names), "allowed": list(HARMLESS_FUNCTIONS)}
     )
@@ -132,7 +151,7 @@ async def _look_at(conn: Connection, statement: Statement, values: Sequence[Any]
             statement.names[refused[0]],
         )
     async with AsyncRawCursor(conn) as cursor:
-        await cursor.execute(f"{_BEFORE}{statement.text}\n) AS q LIMIT 0".encode(), values)
+        await cursor.execute(f"{_BEFORE}{statement.text}\n) AS q LIMIT 0".encode(), values, prepare=True)
         description = cursor.description or []
         if not 1 <= len(description) <= MOST_COLUMNS:
             raise Refused(f"A query gives 1 to {MOST_COLUMNS} columns, this one gives {len(description)}.")
@@ -144,31 +163,29 @@ async def _look_at(conn: Connection, statement: Statement, values: Sequence[Any]
             )
             for column, kind in zip(description, known, strict=True)
         )
-        texts = sum(column.type_code not in _AS_IT_IS for column in description)
-        letters = min(MOST_LETTERS, MOST_ROW_LETTERS // max(1, texts))
-        given = [
-            f"q.c{number}" if column.type_code in _AS_IT_IS else f"left(q.c{number}::text, {letters + 1})"
-            for number, column in enumerate(description)
-        ]
+        texts = sum(column.type not in AS_IT_IS for column in columns)
+        letters = min(limits.letters, MOST_ROW_LETTERS // max(1, texts))
+        given = [write(f"q.c{number}", column.type, letters + 1) for number, column in enumerate(columns)]
         names = ", ".join(f"c{number}" for number in range(len(given)))
         # The query is the person's, by a login that may run any: nothing could be injected.
         wrapped = (
             f"SELECT {', '.join(given)} FROM (\n{statement.text}\n) AS q ({names}) LIMIT {limits.rows + 1}"  # noqa: S608
         )
-        await cursor.execute(f"EXPLAIN (FORMAT JSON) {wrapped}".encode(), values)
+        await cursor.execute(f"EXPLAIN (FORMAT JSON) {wrapped}".encode(), values, prepare=True)
         row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - EXPLAIN always answers
-    cost = float(row[0][0]["Plan"]["Total Cost"])
+    plan = row[0][0]["Plan"]
+    cost = float(plan["Total Cost"])
     if cost > limits.cost:
         raise Refused(
             f"PostgreSQL reckons that this query costs {cost:,.0f}, and at most {limits.cost:,.0f} is run here. Narrow it,"
             " by time for instance, join by equal columns, or ask a roll-up."
         )
-    return _Wrapped(wrapped, columns, letters, cost)
+    return Wrapped(wrapped, columns, letters, cost, int(plan["Plan Rows"]))
 
 
 async def _fetch(
-    conn: Connection, wrapped: _Wrapped, values: Sequence[Any], limits: Limits
+    conn: Connection, wrapped: Wrapped, values: Sequence[Any], limits: Limits
 ) -> tuple[tuple[tuple[Any, ...], ...], bool]:
     """Return the rows, as far as they are taken, and whether there is more of them."""
     rows: list[tuple[Any, ...]] = []
@@ -198,7 +215,8 @@ async def _fetch(
     return tuple(rows), truncated
 
 
-def _order_values(statement: Statement, parameters: Mapping[str, Any]) -> list[Any]:
+def order_values(statement: Statement, parameters: Mapping[str, Any]) -> list[Any]:
+    """Return the values of a statement's parameters in their order. Errors: Invalid (`parameters.<name>`)."""
     for name in statement.parameters:
         if name not in parameters:
             raise Invalid(f"The query asks for :{name}, which has no value.", f"parameters.{name}")
@@ -212,7 +230,7 @@ def _order_values(statement: Statement, parameters: Mapping[str, Any]) -> list[A
     return [parameters[name] for name in statement.parameters]
 
 
-def _explain(error: psycopg.Error, statement: Statement, limits: Limits) -> Refused | Unavailable:
+def explain(error: psycopg.Error, statement: Statement, limits: Limits) -> Refused | Unavailable:
     """Say what became of a query in PostgreSQL's own words, of which only the first sentence: the rest may quote rows."""
     if isinstance(error, _SERVER_GONE) or (
         isinstance(error, psycopg.OperationalError) and not error.sqlstate

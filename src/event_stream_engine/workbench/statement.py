@@ -66,6 +66,12 @@ class Refused(Invalid):
         self.position = position
 
 
+def word_place(text: str, position: int) -> str:
+    """Say where in a text a place is, as the page says it: `Line 2, column 5`."""
+    before = text[:position]
+    return f"Line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """`text` is for the server: `$1` in the place of `:name`, without the semicolon at its end. `names`: each with its place."""
@@ -73,6 +79,7 @@ class Statement:
     text: str
     parameters: tuple[str, ...]
     names: Mapping[str, int]
+    _tokens: tuple["_Token", ...]
     _moved: tuple[
         tuple[int, int], ...
     ]  # places in `text` and in the person's, from which on the two differ alike
@@ -81,6 +88,10 @@ class Statement:
         """Return where in the person's text a place of `text` is."""
         there, here = self._moved[bisect_right(self._moved, (position, math.inf)) - 1]
         return here + position - there
+
+    def write_in(self, literals: Sequence[str]) -> "Statement":
+        """Return the statement with a literal of SQL in the place of each parameter."""
+        return _assemble(self._tokens, self.parameters, self.names, literals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +119,29 @@ def read_statement(text: str) -> Statement:
             parameters.append(token.text[1:])
         elif token.kind == "position":
             raise Refused("Write parameters as :name, not as $1.", token.place)
+        elif token.text == "$":
+            # Before a parameter it would begin a string, of which we would know nothing: $:a … $:a is $$1 … $$1.
+            raise Refused("This $ belongs to nothing.", token.place)
+    positions = [f"${number + 1}" for number in range(len(parameters))]
+    return _assemble(tuple(tokens), tuple(parameters), names, positions)
+
+
+def _assemble(
+    tokens: tuple[_Token, ...], parameters: tuple[str, ...], names: Mapping[str, int], values: Sequence[str]
+) -> Statement:
     pieces: list[str] = []
     moved, length = [(0, 0)], 0
     for token in tokens:
         piece = token.text
         if token.kind == "parameter":
-            piece = f"${parameters.index(piece[1:]) + 1}"
+            piece = values[parameters.index(piece[1:])]
         elif token.kind == "end":
             piece = ""
         pieces.append(piece)
         length += len(piece)
         if len(piece) != len(token.text):
             moved.append((length, token.place + len(token.text)))
-    return Statement("".join(pieces), tuple(parameters), names, tuple(moved))
+    return Statement("".join(pieces), parameters, names, tokens, tuple(moved))
 
 
 def _check_shape(words: Sequence[_Token], length: int) -> None:

@@ -76,9 +76,7 @@ async def run_worker(settings: Settings, url: str, clock: Clock, stopping: async
         tasks.create_task(run_notifier(settings, url, clock, stopping, came_round=watch("notifier")))
         tasks.create_task(run_deadman(settings.deadman_url, url, clock, stopping))
         tasks.create_task(run_importer(url, clock, stopping, came_round=watch("importer")))
-        tasks.create_task(
-            run_packer(url, settings.exports_limit_bytes, clock, stopping, came_round=watch("packer"))
-        )
+        tasks.create_task(run_packer(settings, url, clock, stopping, came_round=watch("packer")))
         tasks.create_task(run_eraser(settings, url, clock, stopping, came_round=watch("eraser")))
         tasks.create_task(run_reporter(url, settings.timezone, clock, stopping, came_round=watch("reporter")))
         tasks.create_task(run_upkeep(url, clock, stopping, came_round=watch("upkeep")))

@@ -8,6 +8,7 @@ import psycopg
 
 from event_stream_engine.exports.jobs import count_waiting
 from event_stream_engine.infra.database import connect
+from event_stream_engine.infra.settings import Settings
 from event_stream_engine.kernel.clock import Clock
 from event_stream_engine.monitoring.loops import CameRound, unwatched
 from event_stream_engine.worker.children import LOOK_SECONDS, run_child
@@ -19,9 +20,15 @@ _logger = logging.getLogger(__name__)
 
 
 async def run_packer(
-    url: str, limit_bytes: int, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
+    settings: Settings, url: str, clock: Clock, stopping: asyncio.Event, *, came_round: CameRound = unwatched
 ) -> None:
     """Start the press whenever an export waits; it ends when none does, or with us."""
+    order = {
+        "url": url,
+        "queries_url": settings.reporting_database_url or url,
+        "secret_key": settings.secret_key,
+        "limit_bytes": settings.exports_limit_bytes,
+    }
     while not stopping.is_set():
         try:
             async with await connect(url, "ese-packer") as conn:
@@ -31,7 +38,7 @@ async def run_packer(
                             "worker.press",
                             stopping=stopping,
                             came_round=came_round,
-                            told=json.dumps({"url": url, "limit_bytes": limit_bytes}).encode() + b"\n",
+                            told=json.dumps(order).encode() + b"\n",
                             environment=PRESS_ENVIRONMENT,
                         )
                     came_round()

@@ -19,10 +19,12 @@ from event_stream_engine.exports import jobs, links, orders
 from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.exports.jobs import Export
 from event_stream_engine.exports.orders import Order
-from event_stream_engine.exports.sets import CAMPAIGN, PEOPLE, SCOPE, SETS, load_set
+from event_stream_engine.exports.sets import CAMPAIGN, PEOPLE, SAVED_QUERY, SCOPE, SETS, load_set
 from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.kernel.clock import format_instant, parse_instant
-from event_stream_engine.kernel.errors import Invalid
+from event_stream_engine.kernel.errors import Denied, Invalid
+from event_stream_engine.web.api.queries import may_see_numbers
+from event_stream_engine.web.api.saved_queries import person_of
 from event_stream_engine.web.api.users import read_search
 from event_stream_engine.web.auth import actor_of
 from event_stream_engine.web.cursors import read_cursor, write_cursor
@@ -35,6 +37,8 @@ from event_stream_engine.web.periods import (
     refuse_unknown,
 )
 from event_stream_engine.web.resources import resources_of
+from event_stream_engine.workbench.parameters import Value
+from event_stream_engine.workbench.saved_queries import load_query
 
 router = APIRouter(prefix="/exports", tags=["exports"])
 by_link = APIRouter(include_in_schema=False)
@@ -43,12 +47,17 @@ by_link = APIRouter(include_in_schema=False)
 class ExportBody(BaseModel):
     """What to export. The filters are those of the pages; which a set takes is told by `GET /api/v1/exports/sets`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     set: str
     format: str
     shows_numbers: bool = Field(
-        False, description="phone numbers in full; for operators, and recorded in the audit trail"
+        False,
+        description="phone numbers in full; for operators, and recorded in the audit trail. A query shows what it shows on screen",
+    )
+    query_id: str | None = Field(None, description="the saved query of the set `query`")
+    parameters: dict[str, Value | None] | None = Field(
+        None, description="values of its parameters by name; what is left out or null has its default"
     )
     period: str | None = None
     since: str | None = None
@@ -85,7 +94,7 @@ async def list_exports(
     shown = found[:limit]
     last = shown[-1] if len(found) > limit else None
     now = resources.clock.now()
-    items = [describe_export(one, now) for one in shown]
+    items = [describe_export(request, one, now) for one in shown]
     return {
         "items": items,
         "next_cursor": None if last is None else write_cursor(format_instant(last.created_at), last.id),
@@ -110,7 +119,7 @@ async def list_sets() -> dict[str, Any]:
                 "columns": [{"name": column.name, "kind": column.kind} for column in one.columns],
                 "filters": list_parameters(one.filters),
             }
-            for one in SETS.values()
+            for one in (*SETS.values(), SAVED_QUERY)
         ],
         "formats": list(FORMATS),
     }
@@ -121,14 +130,20 @@ async def ask_for_export(request: Request, body: ExportBody) -> dict[str, Any]:
     """Ask for a file. A worker makes it; ask for its progress by its id."""
     resources = resources_of(request)
     principal: Principal = request.state.principal
-    asked = body.model_dump(exclude={"set", "format", "shows_numbers"}, exclude_none=True)
-    narrowed = with_query(request, asked)
+    asked = body.model_dump(exclude={"set", "format", "shows_numbers", "parameters"}, exclude_none=True)
     async with resources.pool.connection() as conn, transaction(conn):
-        filters = await _read_filters(conn, narrowed, body.set)
-        order = Order(body.set, body.format, filters, body.shows_numbers)
+        if body.set == SAVED_QUERY.slug:
+            shows_numbers = body.shows_numbers or may_see_numbers(request)
+            filters = await _read_query(conn, request, asked, body.parameters or {})
+        elif body.parameters is not None:
+            raise Invalid(f"Only the set {SAVED_QUERY.slug} has parameters.", "parameters")
+        else:
+            shows_numbers = body.shows_numbers
+            filters = await _read_filters(conn, with_query(request, asked), body.set)
+        order = Order(body.set, body.format, filters, shows_numbers)
         now, limit = resources.clock.now(), resources.settings.exports_limit_bytes
         made = await jobs.ask(conn, actor_of(request), principal.role, order, now, limit_bytes=limit)
-    return describe_export(made, now)
+    return describe_export(request, made, now)
 
 
 @router.get("/{export_id}")
@@ -136,7 +151,7 @@ async def show_export(request: Request, export_id: UUID) -> dict[str, Any]:
     """One export with its progress."""
     resources = resources_of(request)
     async with resources.pool.connection() as conn:
-        return describe_export(await jobs.load_export(conn, export_id), resources.clock.now())
+        return describe_export(request, await jobs.load_export(conn, export_id), resources.clock.now())
 
 
 @router.delete("/{export_id}")
@@ -148,7 +163,7 @@ async def cancel_export(request: Request, export_id: UUID) -> dict[str, Any]:
     async with resources.pool.connection() as conn, transaction(conn):
         if (await jobs.load_export(conn, export_id)).actor != actor.name:
             require(principal.role, Role.operator)
-        return describe_export(await jobs.cancel(conn, actor, export_id, now), now)
+        return describe_export(request, await jobs.cancel(conn, actor, export_id, now), now)
 
 
 @router.get("/{export_id}/file", response_class=StreamingResponse)
@@ -191,10 +206,12 @@ def with_query(request: Request, parameters: Mapping[str, str]) -> Request:
 
 
 async def _require_rows(conn: Connection, request: Request, export_id: UUID) -> Export:
-    """Return an export whose rows this role may have. Errors: NotFound; Denied."""
+    """Return an export whose rows this person may have. Errors: NotFound; Denied."""
     found = await jobs.load_export(conn, export_id)
     principal: Principal = request.state.principal
     require(principal.role, orders.least_role(found.order))
+    if not may_see_query(request, found):
+        raise Denied("This is the result of a query that was not shared. Ask whoever has exported it.")
     return found
 
 
@@ -228,6 +245,8 @@ async def _decompress(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def list_parameters(filters: Any) -> list[str]:
     """Return the parameters of an address that narrow a set."""
+    if filters == SAVED_QUERY.filters:
+        return ["query_id", "parameters"]
     if filters == SCOPE:
         return ["period", "since", "until", "campaign_id", "template_id", "channel", "country", "sender"]
     if filters == CAMPAIGN:
@@ -260,6 +279,31 @@ async def _read_filters(conn: Connection, request: Request, set_name: str) -> di
     return orders.narrow_to_window(window, channel=channel, intent=read_intent(request))
 
 
+async def _read_query(
+    conn: Connection, request: Request, asked: Mapping[str, str], given: Mapping[str, Value | None]
+) -> dict[str, Any]:
+    """Read which query is wanted, of those that the person may see. Errors: NotFound; Invalid naming the parameter."""
+    if strange := sorted(asked.keys() - {"query_id"}):
+        raise Invalid(f"A query cannot be narrowed by {strange[0]}. It has parameters.", strange[0])
+    try:
+        query_id = UUID(asked.get("query_id"))
+    except (TypeError, ValueError):
+        raise Invalid("Name the saved query whose result is wanted, by its id.", "query_id") from None
+    return orders.narrow_to_query(await load_query(conn, query_id, person_of(request)), given)
+
+
+def may_see_query(request: Request, found: Export) -> bool:
+    """Return whether this person may know a query's export: it was shared then, or they have asked for it."""
+    return bool(found.filters.get("is_shared", True)) or found.actor == actor_of(request).name
+
+
+def say_error(request: Request, found: Export) -> str | None:
+    """Return why an export failed; PostgreSQL's words about a query may quote a row, and are for who may have its rows."""
+    principal: Principal = request.state.principal
+    may_know = principal.role >= orders.least_role(found.order) and may_see_query(request, found)
+    return found.error if may_know or found.error is None else "Why is told to whoever may have its rows."
+
+
 def _read_campaign(text: str | None) -> UUID:
     try:
         return UUID(text)
@@ -267,7 +311,7 @@ def _read_campaign(text: str | None) -> UUID:
         raise Invalid("Name the campaign whose recipients are wanted, by its id.", "campaign_id") from None
 
 
-def describe_export(found: Export, now: datetime) -> dict[str, Any]:
+def describe_export(request: Request, found: Export, now: datetime) -> dict[str, Any]:
     per_second = rate(found, now)
     unknown = {}
     if found.estimated_rows is None:
@@ -277,11 +321,12 @@ def describe_export(found: Export, now: datetime) -> dict[str, Any]:
     return {
         "id": str(found.id),
         "set": found.set_name,
+        "query": found.filters.get("name") if may_see_query(request, found) else None,
         "format": found.format,
         "shows_numbers": found.shows_numbers,
         "filters": jobs.describe_order(found.order)["filters"],
         "state": found.state,
-        "error": found.error,
+        "error": say_error(request, found),
         "rows": found.rows,
         "estimated_rows": found.estimated_rows,
         "rows_per_second": per_second,

@@ -15,6 +15,7 @@ from event_stream_engine.audience import importing
 from event_stream_engine.audience.import_files import guess_format
 from event_stream_engine.audience.importing import Import
 from event_stream_engine.infra.database import Pool, transaction
+from event_stream_engine.kernel.cells import make_cell_safe
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.web.auth import actor_of, require_role
@@ -139,7 +140,7 @@ async def _write_rejects(pool: Pool, found: Import) -> AsyncIterator[str]:
         if not rows:
             return
         page = io.StringIO()
-        csv.writer(page).writerows((row.row, row.reason, importing.make_cell_safe(row.value)) for row in rows)
+        csv.writer(page).writerows((row.row, row.reason, make_cell_safe(row.value)) for row in rows)
         yield page.getvalue()
         after = rows[-1].row
 

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from event_stream_engine.access.roles import Principal, Role
 from event_stream_engine.analytics.inbound import INTENTS
@@ -20,13 +20,14 @@ from event_stream_engine.exports import jobs
 from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.exports.jobs import Export
 from event_stream_engine.exports.orders import least_role
-from event_stream_engine.exports.sets import MESSAGES, SETS, load_set
+from event_stream_engine.exports.sets import MESSAGES, SAVED_QUERY, SETS, load_set
 from event_stream_engine.infra.database import snapshot
 from event_stream_engine.kernel.clock import format_instant, parse_instant
 from event_stream_engine.kernel.formats import format_duration, format_window
 from event_stream_engine.kernel.phone import REGIONS
 from event_stream_engine.kernel.windows import Window
-from event_stream_engine.web.api.exports import list_parameters, rate, with_query
+from event_stream_engine.web.api.exports import list_parameters, may_see_query, rate, say_error, with_query
+from event_stream_engine.web.auth import actor_of
 from event_stream_engine.web.cursors import read_cursor, write_cursor
 from event_stream_engine.web.periods import PERIODS, read_period
 from event_stream_engine.web.render import may_write, render
@@ -47,6 +48,7 @@ class ExportRow:
     export: Export
     name: str
     narrowed: str
+    error: str | None
     who: str
     outlook: str
     share_percent: float
@@ -64,6 +66,8 @@ async def show_exports(
     zone, now = resources.settings.timezone, resources.clock.now()
     principal: Principal = request.state.principal
     wanted = load_set(chosen)
+    if wanted is SAVED_QUERY:
+        return RedirectResponse("/reports/queries", 303)
     place = read_cursor(before, parse_instant, UUID) if before else None
     async with resources.pool.connection() as conn, snapshot(conn):
         found = await jobs.list_exports(conn, PAGE_LENGTH + 1, place)
@@ -89,10 +93,10 @@ async def show_exports(
         formats=[(one.slug, one.name) for one in FORMATS.values()],
         rows=[
             _describe(
+                request,
                 one,
                 _word_filters(one.filters, names, zone),
                 actors.get(one.actor, one.actor.removeprefix("engine:")),
-                principal,
                 now,
             )
             for one in shown
@@ -134,19 +138,31 @@ def _offer(names: dict[str, str]) -> dict[str, tuple[str, str, Sequence[tuple[st
     }
 
 
-def _describe(one: Export, narrowed: str, who: str, principal: Principal, now: datetime) -> ExportRow:
-    own = {"operator": "operator", "api_key": "key"}[principal.kind] + f":{principal.id}"
+def _describe(request: Request, one: Export, narrowed: str, who: str, now: datetime) -> ExportRow:
+    principal: Principal = request.state.principal
+    is_own = one.actor == actor_of(request).name
     expected = max(one.estimated_rows or 0, one.rows, 1)
+    name = load_set(one.set_name).name
+    if one.set_name == SAVED_QUERY.slug:
+        name, narrowed = (
+            one.filters["name"] if may_see_query(request, one) else name,
+            _word_values(one.filters["parameters"]) if is_own else "",
+        )
     return ExportRow(
         one,
-        SETS[one.set_name].name,
+        name,
         narrowed,
+        say_error(request, one),
         who,
         _word_outlook(one, now),
         100 if one.state == "completed" else min(99.0, one.rows * 100 / expected),
-        principal.role >= least_role(one.order),
-        principal.role >= Role.operator or one.actor == own,
+        principal.role >= least_role(one.order) and may_see_query(request, one),
+        principal.role >= Role.operator or is_own,
     )
+
+
+def _word_values(parameters: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{one['name']} = {one['default']}" for one in parameters)
 
 
 def _word_outlook(one: Export, now: datetime) -> str:

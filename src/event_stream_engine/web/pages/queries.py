@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from event_stream_engine.exports.formats import FORMATS
 from event_stream_engine.infra.database import Connection, snapshot
 from event_stream_engine.kernel.errors import Invalid
 from event_stream_engine.notifications.channels import Channel, list_channels
@@ -30,6 +31,7 @@ from event_stream_engine.workbench.saved_queries import (
     Version,
 )
 from event_stream_engine.workbench.statement import LONGEST_LETTERS
+from event_stream_engine.workbench.whole_results import IN_A_FILE
 
 router = APIRouter(prefix="/reports/queries", include_in_schema=False)
 TAB = "/reports/queries"
@@ -164,6 +166,8 @@ async def _show_editor(request: Request, query_id: UUID | None) -> Response:
         weekdays=WEEKDAYS,
         types=list(TYPES),
         longest=LONGEST_LETTERS,
+        formats=[(one.slug, one.name) for one in FORMATS.values()],
+        limits=IN_A_FILE,
         zone=resources.settings.timezone,
     )
 

@@ -76,8 +76,8 @@ function showParameters() {
   }));
 }
 
-function readParameters() {
-  return findParameters(text.value).map((name) => {
+function readParameters(names = findParameters(text.value)) {
+  return names.map((name) => {
     const { type, value } = known.get(name);
     try {
       return { name, type, default: readValue(type, value) };
@@ -85,6 +85,14 @@ function readParameters() {
       throw Object.assign(new Error(`${name}: ${fault.message}`), { field: "parameters" });
     }
   });
+}
+
+/** Read the values that a query is run with; an empty text is one. Throws when another has none. */
+function readValues(names) {
+  const parameters = readParameters(names);
+  const open = parameters.find((one) => one.default === null && one.type !== "text");
+  if (open) throw Object.assign(new Error(`${open.name} needs a value.`), { field: "parameters" });
+  return Object.fromEntries(parameters.map((one) => [one.name, one.default ?? ""]));
 }
 
 // ── The text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,10 +158,7 @@ async function run() {
   at("run").setAttribute("aria-busy", "true");
   at("cancel").hidden = false;
   try {
-    const parameters = readParameters();
-    const open = parameters.find((one) => one.default === null && one.type !== "text");
-    if (open) throw Object.assign(new Error(`${open.name} needs a value.`), { field: "parameters" });
-    const values = Object.fromEntries(parameters.map((one) => [one.name, one.default ?? ""]));
+    const values = readValues(findParameters(text.value));
     result = await send("POST", "/api/v1/queries/run", { sql: text.value, parameters: values }, { signal: running.signal });
     state.textContent = "";
     showResult();
@@ -269,12 +274,12 @@ document.querySelector(".chart-choice").addEventListener("change", () => draw())
 
 // ── Taking the rows away ─────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A spreadsheet runs what begins like a formula: an apostrophe makes it a text, as in the files of exports. */
+/** A spreadsheet runs what begins like a formula: an apostrophe makes it a text. The rule is that of kernel/cells.py. */
 function guard(value) {
   if (typeof value === "number") return String(value);
   const raw = String(value ?? "");
   const isFormula = /^(?:[\s\p{Z}\p{C}]*[=+\-@＝＋－＠]|[\t\r\n])/u.test(raw);
-  return isFormula && !/^[+-]?\d+(?:\.\d+)?$/.test(raw) ? `'${raw}` : raw;
+  return isFormula && !/^[+-]\d+(?:\.\d+)?%?$/.test(raw) ? `'${raw}` : raw;
 }
 
 at("result-csv").addEventListener("click", () => {
@@ -285,6 +290,16 @@ at("result-csv").addEventListener("click", () => {
   make("a", { href: address, download: `${name}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 });
+
+const exporting = at("export-form");
+if (exporting) {
+  document.querySelector("[data-dialog=export-dialog]").addEventListener("click", () => {
+    at("export-changed").hidden = text.value === saved.sql;
+  });
+  exporting.addEventListener("form:read", ({ detail }) => {
+    detail.parameters = readValues(saved.parameters.map(({ name }) => name));
+  });
+}
 
 // ── Saving and scheduling ────────────────────────────────────────────────────────────────────────────────────────────
 
