@@ -145,7 +145,9 @@ def share(settings: Settings, pool: Pool, clock: SettableClock) -> Resources:
     intake = Intake("", Spool(settings.data_dir / "spool", settings.spool_limit_bytes), uuid4(), clock)
     readers = open_readers(settings, "postgresql://engine@/none")
     watch = HealthWatch("", clock)
-    return Resources(settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), watch, intake, readers)
+    return Resources(
+        settings, pool, clock, Feed(pool, write_step), Readout(pool, clock), watch, intake, readers
+    )
 
 
 @pytest.fixture

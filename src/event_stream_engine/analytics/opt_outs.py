@@ -43,11 +43,9 @@ class OptOuts:
 
 async def load_opt_outs(conn: Connection, window: Window) -> OptOuts:
     """Attribute STOPs to the messages of a window; most STOPs first."""
-    parts = {
-        UUID(part.name): part.counts
-        for part in await list_parts(conn, Scope(window), "campaign")
-        if part.counts.sent
-    }
+    found_parts = await list_parts(conn, Scope(window), "campaign")
+    # A campaign that has sent nothing has no rate and no row; a STOP that answers a message not known as sent still counts.
+    parts = {UUID(part.name): part.counts for part in found_parts if part.counts.sent}
     names = await list_names(conn, [one for one in parts if one != _NO_CAMPAIGN])
     campaigns = []
     by_template: dict[UUID | None, list[OptOutRow]] = {}
@@ -63,7 +61,9 @@ async def load_opt_outs(conn: Connection, window: Window) -> OptOuts:
         by_template.setdefault(None if found is None else found.template_id, []).append(row)
     return OptOuts(
         stops=await SQL.count_stops.value(conn, {"since": window.since, "until": window.until}),
-        all_messages=_add_up(campaigns),
+        all_messages=Rate(
+            sum(part.counts.stopped for part in found_parts), sum(part.counts.sent for part in found_parts)
+        ),
         campaigns=_sort(campaigns),
         templates=_sort(
             [OptOutRow(key, rows[0].template, None, _add_up(rows)) for key, rows in by_template.items()]
