@@ -17,8 +17,8 @@ from event_stream_engine.exports.sets import Column
 from event_stream_engine.kernel.cells import FORMULA, SIGNED_NUMBER, make_cell_safe
 from event_stream_engine.kernel.errors import Invalid
 
-GROUP_ROWS = 32_768  # of Parquet, or as many as have …
-GROUP_BYTES = 16 * 1024 * 1024
+GROUP_ROWS = 16_384  # of Parquet, or as many as have …
+GROUP_BYTES = 8 * 1024 * 1024
 MOST_XLSX_ROWS = 100_000
 LONGEST_CELL = 32_767  # of Excel
 FIRST_YEAR = 1900  # that Excel has dates of
