@@ -1,6 +1,7 @@
 """What works: the document's two analytic queries as printed, and the endpoints that give their figures from roll-ups."""
 
 from collections import defaultdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from event_stream_engine.kernel.clock import SystemClock
 from tests.engine import Engine
 from tests.sending import add_campaign
 from tests.sent_campaigns import answer_campaign, send_campaign
-from tests.web.test_api import happen, inbound
+from tests.web.test_api import happen, inbound, receipt
 
 API = "/api/v1/analytics"
 CLOCK = SystemClock()
@@ -131,3 +132,12 @@ async def test_funnel_that_takes_too_long_is_given_up_with_what_to_do(
     answer = await engine.client.get(f"{API}/funnel")
     assert answer.status_code == 503
     assert "shorter period" in answer.json()["detail"]
+
+
+async def test_a_stop_counts_also_when_it_answers_a_message_that_is_not_known_as_sent(engine: Engine) -> None:
+    at, person = CLOCK.now() - timedelta(minutes=30), "+14155551239"
+    await happen(engine, receipt(at, "SM90", "queued", To=person))
+    await happen(engine, inbound(at + timedelta(minutes=1), "SM91", "STOP", From=person, To="+447776105348"))
+    answer = await engine.get(f"{API}/opt-outs")
+    assert (answer["opt_outs"]["messages_stopped"], answer["opt_outs"]["messages_sent"]) == (1, 0)
+    assert answer["by_campaign"] == answer["by_template"] == []
