@@ -134,9 +134,9 @@ async def test_funnel_that_takes_too_long_is_given_up_with_what_to_do(
     assert "shorter period" in answer.json()["detail"]
 
 
-async def test_a_stop_counts_also_when_it_answers_a_message_that_is_not_known_as_sent(engine: Engine) -> None:
+async def test_a_stop_counts_also_when_it_answers_a_message_that_failed_at_once(engine: Engine) -> None:
     at, person = CLOCK.now() - timedelta(minutes=30), "+14155551239"
-    await happen(engine, receipt(at, "SM90", "queued", To=person))
+    await happen(engine, receipt(at, "SM90", "failed", To=person, ErrorCode="21211"))
     await happen(engine, inbound(at + timedelta(minutes=1), "SM91", "STOP", From=person, To="+447776105348"))
     answer = await engine.get(f"{API}/opt-outs")
     assert (answer["opt_outs"]["messages_stopped"], answer["opt_outs"]["messages_sent"]) == (1, 0)
