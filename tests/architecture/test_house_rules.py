@@ -174,3 +174,10 @@ def test_table_is_written_by_its_owner_alone() -> None:
 )
 def test_write_is_recognised_in_every_form(statement: str, written: set[str]) -> None:
     assert find_written(statement, frozenset({"a", "b"})) == written
+
+
+def test_no_form_of_the_api_can_be_sent_by_the_browser_itself() -> None:
+    """Before its script is there a form would put its fields, also secret ones, into the address."""
+    for template in sorted((SOURCE / "web" / "templates").glob("*.html")):
+        for form in re.findall(r"<form\b[^>]*", template.read_text("utf-8")):
+            assert "data-method=" not in form or 'method="dialog"' in form, f"{template.name}: {form}"

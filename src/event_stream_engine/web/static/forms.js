@@ -133,4 +133,8 @@ document.addEventListener("change", ({ target }) => {
   if (target.matches?.("[data-submits]")) target.form.requestSubmit();
 });
 
+// Until all modules are there, what needs them does not take a click that would be lost. Forms say method="dialog", so that
+// none is ever sent by the browser itself, with its fields in the address.
+addEventListener("DOMContentLoaded", () => document.documentElement.toggleAttribute("data-ready", true));
+
 document.querySelector("[data-prints]")?.addEventListener("click", () => print());
