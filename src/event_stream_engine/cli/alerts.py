@@ -10,8 +10,12 @@ from rich.table import Table
 from event_stream_engine.alerting import episodes, silences
 from event_stream_engine.alerting.telling import format_value
 from event_stream_engine.audit.entries import COMMAND_LINE
-from event_stream_engine.cli.session import command, open_database, open_settings, out
-from event_stream_engine.infra.database import connect, transaction
+from event_stream_engine.cli.session import (
+    command,
+    open_connection,
+    open_transaction,
+    out,
+)
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.kernel.errors import Invalid
 
@@ -24,7 +28,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 @command
 async def list_alerts() -> None:
     """Show what fires now; the exit code is 1 when something does that nobody has in hand."""
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         firing = await episodes.list_open(conn)
     if not firing:
         out.print("Nothing fires.")
@@ -50,11 +54,7 @@ async def list_alerts() -> None:
 @command
 async def acknowledge(alert_id: Annotated[str, typer.Argument(help="like ALT001")]) -> None:
     """Take an alert in hand: it is not told again until it is over."""
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         episode = await episodes.acknowledge(conn, COMMAND_LINE, alert_id, SystemClock().now())
     out.print(f"{episode.alert_id} is acknowledged: {episode.name}.", markup=False)
 
@@ -78,11 +78,7 @@ async def silence(
     if found is None:
         raise Invalid(f"{length!r} is no length of time; write it like 30m, 2h or 1d.")
     now = SystemClock().now()
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         silence_id = await silences.add_silence(
             conn,
             COMMAND_LINE,

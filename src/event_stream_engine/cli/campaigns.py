@@ -13,8 +13,13 @@ from event_stream_engine.analytics.campaign_progress import find_progress
 from event_stream_engine.audit.entries import Actor
 from event_stream_engine.campaigns import campaigns
 from event_stream_engine.campaigns.campaigns import Campaign, Draft
-from event_stream_engine.cli.session import command, open_database, open_settings, out
-from event_stream_engine.infra.database import Connection, connect, transaction
+from event_stream_engine.cli.session import (
+    command,
+    open_connection,
+    open_transaction,
+    out,
+)
+from event_stream_engine.infra.database import Connection, transaction
 from event_stream_engine.kernel.clock import SystemClock
 from event_stream_engine.kernel.errors import Invalid
 
@@ -40,11 +45,7 @@ async def create(
 ) -> None:
     """Make a draft; its id is printed alone on standard output."""
     now = SystemClock().now()
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         draft = Draft(
             name,
             await campaigns.find_source_id(conn, "segment", segment),
@@ -93,7 +94,7 @@ async def show_status(
 ) -> None:
     """Show how far campaigns are, the newest first."""
     now = SystemClock().now()
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         if not which:
             await _print_list(conn)
             return
@@ -112,7 +113,7 @@ async def show_status(
 
 
 async def _move(which: str, move: Move) -> None:
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         found = await campaigns.find_campaign(conn, which)
         async with transaction(conn):
             moved = await move(conn, ACTOR, found.id, SystemClock().now())

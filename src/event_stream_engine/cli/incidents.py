@@ -6,12 +6,16 @@ import typer
 from rich.table import Table
 
 from event_stream_engine.audit.entries import COMMAND_LINE
-from event_stream_engine.cli.session import command, open_database, open_settings, out
+from event_stream_engine.cli.session import (
+    command,
+    open_connection,
+    open_transaction,
+    out,
+)
 from event_stream_engine.incidents import actions
 from event_stream_engine.incidents.actions import Act, Seen
 from event_stream_engine.incidents.incidents import list_incidents, load_by_name
 from event_stream_engine.incidents.lifecycle import STATES
-from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 
 incidents = typer.Typer(help="Incidents: what needs a person, and who has it in hand.", no_args_is_help=True)
@@ -25,7 +29,7 @@ Note = Annotated[str, typer.Option("--note", help="what the timeline says of it"
 async def list_open() -> None:
     """Show what is not resolved; the exit code is 1 when nobody has one of them in hand."""
     now = SystemClock().now()
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         states = [state for state in STATES if state != "resolved"]
         found = await list_incidents(conn, limit=MOST_LISTED, states=states)
     if not found:
@@ -62,11 +66,7 @@ async def resolve(number: Number, *, note: Note = "") -> None:
 
 
 async def _act(number: str, note: str, act: Act) -> None:
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         found = await load_by_name(conn, number)
         seen = Seen(found.id, found.version)
         moved = await act(conn, COMMAND_LINE, seen, note, SystemClock().now())

@@ -9,7 +9,14 @@ from rich.table import Table
 from event_stream_engine.access import credentials
 from event_stream_engine.access.credentials import add_api_key, add_operator
 from event_stream_engine.access.roles import Role
-from event_stream_engine.cli.session import command, open_database, open_settings, out
+from event_stream_engine.cli.session import (
+    command,
+    open_connection,
+    open_database,
+    open_settings,
+    open_transaction,
+    out,
+)
 from event_stream_engine.infra.database import connect, transaction
 from event_stream_engine.kernel.clock import SystemClock
 
@@ -41,7 +48,7 @@ async def add_person(
 @command
 async def list_people() -> None:
     """Show who may sign in, and who no longer may."""
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         found = await credentials.list_operators(conn)
     if not found:
         out.print("Nobody may sign in. `ese operators add` lets somebody in.")
@@ -57,11 +64,7 @@ async def list_people() -> None:
 @command
 async def disable_person(email: Annotated[str, typer.Argument(help="what they sign in with")]) -> None:
     """Shut a person out at once, signed in or not."""
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         await credentials.disable_operator(conn, email, SystemClock().now())
     out.print(f"{email} may no longer sign in, and is signed out.")
 
@@ -70,11 +73,7 @@ async def disable_person(email: Annotated[str, typer.Argument(help="what they si
 @command
 async def enable_person(email: Annotated[str, typer.Argument(help="what they sign in with")]) -> None:
     """Let a disabled person in again, with the password they had."""
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         await credentials.enable_operator(conn, email, SystemClock().now())
     out.print(f"{email} may sign in again.")
 
@@ -96,7 +95,7 @@ async def add_key(
 @command
 async def list_keys() -> None:
     """Show the keys in use, by their beginnings."""
-    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+    async with open_connection() as conn:
         found = await credentials.list_api_keys(conn)
     if not found:
         out.print("No key is in use. `ese keys add` makes one.")
@@ -111,11 +110,7 @@ async def list_keys() -> None:
 @command
 async def revoke_key(name: Annotated[str, typer.Argument(help="what it was made for")]) -> None:
     """Shut a program out at once. The name is free again."""
-    async with (
-        open_database(open_settings()) as url,
-        await connect(url, "ese-cli") as conn,
-        transaction(conn),
-    ):
+    async with open_transaction() as conn:
         await credentials.revoke_api_key(conn, name, SystemClock().now())
     out.print(f"The key {name} is revoked.", markup=False)
 

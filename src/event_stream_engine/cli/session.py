@@ -15,7 +15,7 @@ from rich.console import Console
 
 from event_stream_engine.analytics.calendar import find_timezone, refresh_calendar
 from event_stream_engine.analytics.demographics import find_attributes
-from event_stream_engine.infra.database import connect, describe_database, transaction
+from event_stream_engine.infra.database import Connection, connect, describe_database, transaction
 from event_stream_engine.infra.embedded import embedded_postgres
 from event_stream_engine.infra.logs import configure_logs
 from event_stream_engine.infra.migrating import find_pending, migrate
@@ -99,6 +99,20 @@ async def open_database(settings: Settings) -> AsyncIterator[str]:
             " Run `ese migrate`, which counts them anew, or set it back."
         )
     yield url
+
+
+@asynccontextmanager
+async def open_connection() -> AsyncIterator[Connection]:
+    """Connect to the database of the settings. Errors: as `open_database`."""
+    async with open_database(open_settings()) as url, await connect(url, "ese-cli") as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def open_transaction() -> AsyncIterator[Connection]:
+    """Connect for one change, which is committed with the block. Errors: as `open_database`."""
+    async with open_connection() as conn, transaction(conn):
+        yield conn
 
 
 async def prepare_database(
